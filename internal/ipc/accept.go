@@ -1,0 +1,84 @@
+package ipc
+
+import (
+	"errors"
+	"net"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Limits of the pause after an accept(2) that failed for want of something.
+const (
+	minAcceptPause = 5 * time.Millisecond
+	maxAcceptPause = time.Second
+)
+
+// Accept waits for the next connection, which the caller closes. Where the
+// process or the system is out of descriptors or memory it pauses, 5 ms
+// doubling to 1 s, and goes on: the listener stays readable then, and a loop
+// that retried at once would spin. It returns net.ErrClosed after Close.
+func (l *Listener) Accept() (*net.UnixConn, error) {
+	c, err := acceptPatiently(l.l.AcceptUnix, l.closed)
+	if err != nil {
+		return nil, pathError("accept", l.dir, l.name, err)
+	}
+	return c, nil
+}
+
+func acceptPatiently(accept func() (*net.UnixConn, error), closed <-chan struct{}) (*net.UnixConn, error) {
+	for pause := minAcceptPause; ; pause = min(2*pause, maxAcceptPause) {
+		c, err := accept()
+		switch {
+		case err == nil:
+			return c, nil
+		case errors.Is(err, net.ErrClosed):
+			return nil, net.ErrClosed
+		case !passing(err):
+			return nil, err
+		}
+		t := time.NewTimer(pause)
+		select {
+		case <-t.C:
+		case <-closed:
+			t.Stop()
+			return nil, net.ErrClosed
+		}
+	}
+}
+
+// passing says whether an accept(2) error is over sooner or later.
+func passing(err error) bool {
+	for _, errno := range []error{unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM, unix.ECONNABORTED, unix.EINTR} {
+		if errors.Is(err, errno) {
+			return true
+		}
+	}
+	return false
+}
+
+// AcceptPending takes one connection that is already in the backlog, without
+// waiting; false if there is none, or no descriptor to take it with. At stop it
+// empties the backlog, so that whoever was queued gets an answer and not a reset.
+func (l *Listener) AcceptPending() (*net.UnixConn, bool) {
+	rc, err := l.l.SyscallConn()
+	if err != nil {
+		return nil, false
+	}
+	nfd := -1
+	err = control(rc, func(fd int) (err error) {
+		nfd, err = acceptNow(fd)
+		return err
+	})
+	if err != nil {
+		return nil, false
+	}
+	f := os.NewFile(uintptr(nfd), "")
+	defer f.Close() // FileConn makes a duplicate
+	c, err := net.FileConn(f)
+	if err != nil {
+		return nil, false
+	}
+	return c.(*net.UnixConn), true
+}

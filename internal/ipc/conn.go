@@ -1,0 +1,207 @@
+package ipc
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/sourcegraph/jsonrpc2"
+)
+
+// Request is what a peer asks.
+type Request struct {
+	Method       string
+	Params       json.RawMessage // nil when there were none
+	Notification bool            // nobody waits for an answer
+}
+
+// Handler answers one request, in a goroutine of its own. ctx ends with the
+// connection. An *Error anywhere in err goes to the peer as it is, any other
+// error with CodeFailed; result is what encoding/json makes of it. Both are
+// dropped for a notification.
+type Handler func(ctx context.Context, c *Conn, req *Request) (result any, err error)
+
+// ConnOptions are a Conn's. The zero value is that of a client which takes no
+// notifications.
+type ConnOptions struct {
+	// Handler makes the connection a server: it takes either framing, reads a
+	// small first frame only, and says what is wrong with a malformed one.
+	// Without it, requests are answered with "no such method".
+	Handler Handler
+
+	// Notify takes notifications, in order, on the read loop: while it runs
+	// nothing else is read, so it must not Call on this connection. Without
+	// it they go to Handler, or nowhere.
+	Notify func(method string, params json.RawMessage)
+
+	// OnFirstFrame is called once, on the read loop, when the first frame is there.
+	OnFirstFrame func()
+
+	// OnPanic is told of a panic in Handler, with its stack. The peer gets
+	// CodeInternal, the connection goes on.
+	OnPanic func(value any, stack []byte)
+
+	FirstFrameTimeout time.Duration // until the whole first frame is read; 0: for ever
+	FrameTimeout      time.Duration // from a frame's first byte to its last; 0: 10 s
+	WriteTimeout      time.Duration // for one frame; 0: 10 s
+
+	// MaxInFlight requests are handled at once, 0 means 64; the next one waits
+	// and the connection is not read meanwhile. It is watched, though: when
+	// the peer goes, ctx of the handlers ends.
+	MaxInFlight int
+}
+
+func (o ConnOptions) withDefaults() ConnOptions {
+	if o.FrameTimeout == 0 {
+		o.FrameTimeout = FrameTimeout
+	}
+	if o.WriteTimeout == 0 {
+		o.WriteTimeout = WriteTimeout
+	}
+	if o.MaxInFlight == 0 {
+		o.MaxInFlight = 64
+	}
+	return o
+}
+
+// Conn is one connection, either end. Its methods may be called from several
+// goroutines; requests and replies of both directions interleave.
+type Conn struct {
+	o      ConnOptions
+	s      *stream
+	rpc    *jsonrpc2.Conn
+	creds  Creds
+	slots  chan struct{}  // one for each request being handled
+	active sync.WaitGroup // the read loop and the handlers
+}
+
+// NewConn takes over nc and reads it until the peer closes its end, even only
+// for writing, until something is wrong, until Close, or until ctx ends.
+func NewConn(ctx context.Context, nc net.Conn, o ConnOptions) *Conn {
+	o = o.withDefaults()
+	c := &Conn{o: o, s: newStream(nc, &o), creds: nobody, slots: make(chan struct{}, o.MaxInFlight)}
+	if u, ok := nc.(*net.UnixConn); ok {
+		c.creds, _ = PeerCreds(u)
+	}
+	c.active.Add(1)
+	c.s.ended = c.active.Done
+	c.rpc = jsonrpc2.NewConn(ctx, c.s, dispatcher{c}, jsonrpc2.SetLogger(silence{}))
+	close(c.s.begin) // the read loop may use c now
+	return c
+}
+
+// silence takes the place of jsonrpc2's logger, which writes to stderr.
+type silence struct{}
+
+func (silence) Printf(string, ...any) {}
+
+// Call asks and waits for the answer, which it decodes into result (nil:
+// dropped). A nil params is left out. The error is the peer's *Error as it is;
+// or one that is ErrClosed when the connection died before the answer, and then
+// nobody knows whether the request was carried out; or one that wraps ctx's.
+//
+// Call returns when ctx ends, also while the peer does not read. The request
+// is not taken back: its answer is dropped when it comes.
+func (c *Conn) Call(ctx context.Context, method string, params, result any) error {
+	var w jsonrpc2.Waiter
+	err := c.send(ctx, params, func(params any) (err error) {
+		w, err = c.rpc.DispatchCall(ctx, method, params)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("call %s: %w", method, err)
+	}
+	err = w.Wait(ctx, result)
+	if e, ok := errors.AsType[*jsonrpc2.Error](err); ok {
+		return fromWire(e)
+	}
+	if errors.Is(err, jsonrpc2.ErrClosed) {
+		err = closedBy(c.s.why())
+	}
+	if err != nil {
+		return fmt.Errorf("call %s: %w", method, err)
+	}
+	return nil
+}
+
+// Notify tells without an answer. It returns when the kernel has the bytes, or
+// as Call does.
+func (c *Conn) Notify(ctx context.Context, method string, params any) error {
+	err := c.send(ctx, params, func(params any) error { return c.rpc.Notify(ctx, method, params) })
+	if err != nil {
+		return fmt.Errorf("notify %s: %w", method, err)
+	}
+	return nil
+}
+
+// send lets write block no longer than ctx: jsonrpc2 ignores ctx while it
+// writes or waits for another write. params are encoded first, because the
+// caller may change them once send has returned.
+func (c *Conn) send(ctx context.Context, params any, write func(params any) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if params != nil {
+		raw, err := json.Marshal(params)
+		if err != nil {
+			return err
+		}
+		params = json.RawMessage(raw)
+	}
+	written := make(chan error, 1)
+	go func() { written <- write(params) }()
+	select {
+	case err := <-written:
+		return c.sent(ctx, err)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// sent explains a failed write by what the read loop learns: the peer may have
+// said why before it closed.
+func (c *Conn) sent(ctx context.Context, err error) error {
+	if _, unsent := errors.AsType[errFrameSize](err); err == nil || unsent {
+		return err
+	}
+	select {
+	case <-c.Done():
+		return closedBy(c.s.why())
+	case <-ctx.Done():
+		return closedBy(bare(err))
+	}
+}
+
+// Done is closed when the connection is over; handlers may still be returning.
+func (c *Conn) Done() <-chan struct{} { return c.rpc.DisconnectNotify() }
+
+// Err is nil while the connection lives, and then why it ended: ErrClosed
+// with its cause.
+func (c *Conn) Err() error {
+	select {
+	case <-c.Done():
+		return closedBy(c.s.why())
+	default:
+		return nil
+	}
+}
+
+// Close ends the connection; answers not yet written are lost. It does not wait
+// for handlers. Further calls do nothing.
+func (c *Conn) Close() error {
+	if err := c.rpc.Close(); err != nil && !errors.Is(err, jsonrpc2.ErrClosed) {
+		return fmt.Errorf("close connection: %w", err)
+	}
+	return nil
+}
+
+// Wait returns when the connection is over and every handler has returned. A
+// handler must not call it.
+func (c *Conn) Wait() { c.active.Wait() }
+
+// Creds are the peer's; Uid is -1 where there are none to be had.
+func (c *Conn) Creds() Creds { return c.creds }
