@@ -1,0 +1,81 @@
+package servicelog
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// BenchmarkThroughput: lines of 100 bytes from a service into its log, and into a file
+// by cat, in turn. The ratio is what counts.
+func BenchmarkThroughput(b *testing.B) {
+	for lines, total := range map[int]int{1: 100 << 20, 640: 800 << 20} {
+		b.Run(fmt.Sprintf("lines=%d", lines), func(b *testing.B) {
+			var hob, cat cost
+			for b.Loop() {
+				hob.add(throughLog(b, total, lines))
+				cat.add(throughCat(b, total, lines))
+			}
+			bytes := float64(total) * float64(b.N)
+			b.ReportMetric(bytes/hob.wall.Seconds()/1e6, "hob-MB/s")
+			b.ReportMetric(bytes/cat.wall.Seconds()/1e6, "cat-MB/s")
+			b.ReportMetric(cat.wall.Seconds()/hob.wall.Seconds(), "hob/cat")
+			b.ReportMetric(hob.cpu.Seconds()/bytes*1e9, "hob-cpu-s/GB")
+			b.ReportMetric(cat.cpu.Seconds()/bytes*1e9, "cat-cpu-s/GB")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+type cost struct{ wall, cpu time.Duration }
+
+func (c *cost) add(d cost) { c.wall, c.cpu = c.wall+d.wall, c.cpu+d.cpu }
+
+func throughLog(b *testing.B, total, lines int) cost {
+	o := place(b)
+	w := open(b, o)
+	service := helper(b, "emit", total, lines)
+	service.Stdout = output(b, w)
+	begin, cpu := time.Now(), ownCPU(b)
+	require.NoError(b, service.Run())
+	require.NoError(b, w.Drain(b.Context()))
+	c := cost{time.Since(begin), ownCPU(b) - cpu}
+	require.EqualValues(b, total, w.Position().Offset)
+	require.NoError(b, w.Close())
+	require.NoError(b, os.RemoveAll(o.Dir))
+	return c
+}
+
+func throughCat(b *testing.B, total, lines int) cost {
+	path := filepath.Join(b.TempDir(), "out")
+	file, err := os.Create(path)
+	require.NoError(b, err)
+	r, w, err := os.Pipe()
+	require.NoError(b, err)
+	cat := exec.CommandContext(b.Context(), "cat")
+	cat.Stdin, cat.Stdout = r, file
+	service := helper(b, "emit", total, lines)
+	service.Stdout = w
+	require.NoError(b, cat.Start())
+	begin := time.Now()
+	require.NoError(b, service.Run())
+	w.Close()
+	require.NoError(b, cat.Wait())
+	c := cost{time.Since(begin), cat.ProcessState.SystemTime() + cat.ProcessState.UserTime()}
+	r.Close()
+	file.Close()
+	require.NoError(b, os.Remove(path))
+	return c
+}
+
+func ownCPU(b *testing.B) time.Duration {
+	var u unix.Rusage
+	require.NoError(b, unix.Getrusage(unix.RUSAGE_SELF, &u))
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}

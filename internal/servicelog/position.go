@@ -1,0 +1,149 @@
+package servicelog
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"math"
+	"os"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Tail goes to where n lines follow, or to the beginning when there are fewer. A last line
+// without a newline counts. Tail(0) goes to the end. It reads backwards, and no more than
+// those lines.
+func (r *Reader) Tail(n int) error {
+	numbers, err := segments(r.dir)
+	if err != nil {
+		return err
+	}
+	b := backward{left: n}
+	for _, number := range slices.Backward(numbers) {
+		found, err := b.segment(r.dir, number)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if found {
+			r.move(b.at, false)
+			return nil
+		}
+	}
+	r.move(Position{}, false)
+	return nil
+}
+
+// backward looks for the beginning of the line that is left lines from the end.
+type backward struct {
+	left  int
+	begun bool // the last byte of the log has been seen
+	at    Position
+	block []byte
+}
+
+// segment goes through one segment from its end; true when at is what was looked for.
+func (b *backward) segment(dir *os.File, number int) (bool, error) {
+	file, st, err := openRegular(dir, segmentName(number), unix.O_RDONLY)
+	if err != nil {
+		return false, err
+	}
+	defer file.Close()
+	if b.left <= 0 && !b.begun {
+		b.at = Position{number, st.Size}
+		return true, nil
+	}
+	if b.block == nil {
+		b.block = make([]byte, copyChunk)
+	}
+	for end := st.Size; end > 0; {
+		block := b.block[:min(end, int64(len(b.block)))]
+		end -= int64(len(block))
+		n, err := file.ReadAt(block, end)
+		if n < len(block) { // io.EOF too: the file was cut while we read it
+			return false, err
+		}
+		if i, ok := b.scan(block); ok {
+			b.at = Position{number, end + int64(i)}
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// scan counts the newlines of a block from its end; true with where the line begins.
+func (b *backward) scan(block []byte) (int, bool) {
+	if !b.begun {
+		b.begun = true
+		if n := len(block) - 1; block[n] == '\n' { // ends the last line, begins none
+			block = block[:n]
+		}
+	}
+	for {
+		i := bytes.LastIndexByte(block, '\n')
+		if i < 0 {
+			return 0, false
+		}
+		if b.left--; b.left == 0 {
+			return i + 1, true
+		}
+		block = block[:i]
+	}
+}
+
+// Since goes to the first line that arrived at t or later, and to the end when there is
+// none. A line arrives with its first byte. It searches the index, so where the clock was
+// set back by more than a minute or the index is damaged it may begin at another line.
+func (r *Reader) Since(t time.Time) error {
+	numbers, err := segments(r.dir)
+	if err != nil {
+		return err
+	}
+	var at Position
+	for _, number := range numbers {
+		v, err := openView(r.dir, number, 0)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		offset, found := v.since(t)
+		at = Position{number, offset}
+		v.close()
+		if found {
+			break
+		}
+	}
+	whole, err := begins(r.dir, numbers, at)
+	if err != nil {
+		return err
+	}
+	r.move(at, !whole)
+	return nil
+}
+
+// since returns where the bytes begin that arrived at t or later; the end and false when
+// there are none.
+func (v *view) since(t time.Time) (int64, bool) {
+	offset, found := v.index.since(unixNano(t), v.size)
+	if !found && offset < v.size { // the index does not reach the end
+		found = !v.arrived(offset).Before(t)
+	}
+	if !found {
+		return v.size, false
+	}
+	return offset, offset < v.size
+}
+
+// unixNano is t.UnixNano, and the nearest that there is for years it cannot say.
+func unixNano(t time.Time) int64 {
+	switch s := t.Unix(); {
+	case s < 0:
+		return 0
+	case s >= math.MaxInt64/int64(time.Second):
+		return math.MaxInt64
+	}
+	return t.UnixNano()
+}

@@ -1,0 +1,120 @@
+package servicelog
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// moved is the outcome of one step from the FIFO to the segment.
+type moved struct {
+	written    int   // bytes that are in the segment now
+	lost       int   // bytes that left the FIFO and are nowhere
+	segmentErr error // why some were lost
+	indexErr   error // why written bytes have no time yet
+	fifoErr    error // EAGAIN: the FIFO is empty; anything else ends the mover
+}
+
+func (m moved) taken() int { return m.written + m.lost }
+
+// A segment is the file being written, with its index. One step at a time.
+type segment struct {
+	dir    *os.File
+	number int
+	file   *os.File
+	offset int64 // where the next byte goes; the size of the file
+	index  *index
+}
+
+// openLast opens the last segment of dir, or makes the first.
+func openLast(dir *os.File) (*segment, error) {
+	numbers, err := segments(dir)
+	if err != nil {
+		return nil, err
+	}
+	number := 1
+	if len(numbers) > 0 {
+		number = numbers[len(numbers)-1]
+	}
+	return openSegment(dir, number)
+}
+
+// openSegment opens or makes a segment. The index is made before the segment, so that
+// who sees the segment finds its index. The size of the file is the truth: a predecessor
+// may have been killed between the move and its record.
+func openSegment(dir *os.File, number int) (*segment, error) {
+	// Not O_APPEND: splice(2) refuses that with EINVAL.
+	file, st, err := openRegular(dir, segmentName(number), unix.O_RDWR)
+	made := errors.Is(err, fs.ErrNotExist)
+	if err != nil && !made {
+		return nil, err
+	}
+	x, err := openIndex(dir, indexName(number), st.Size, time.Unix(st.Mtim.Unix()))
+	if err == nil && made {
+		file, st, err = openRegular(dir, segmentName(number), unix.O_RDWR|unix.O_CREAT)
+	}
+	s := &segment{dir: dir, number: number, file: file, offset: st.Size, index: x}
+	if err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// close closes the files, those that are open.
+func (s *segment) close() {
+	if s.file != nil {
+		s.file.Close()
+	}
+	if s.index != nil {
+		s.index.file.Close()
+	}
+}
+
+// take moves up to limit bytes out of the FIFO. It does not wait for any.
+func (s *segment) take(fifo, limit int) moved {
+	if err := s.verify(); err != nil {
+		lost, fifoErr := discard(fifo, limit)
+		return moved{lost: lost, segmentErr: err, fifoErr: fifoErr}
+	}
+	m := move(fifo, int(s.file.Fd()), s.offset, limit)
+	if m.written > 0 {
+		s.offset += int64(m.written)
+		m.indexErr = s.index.append(s.offset, time.Now())
+	}
+	return m
+}
+
+// verify follows what people do to a log that is being written: "> 00000001.log" empties
+// it, and without this the next write would leave a hole of NULs as long as the old log;
+// "rm *.log" removes it, and everything later would go where nobody sees it.
+func (s *segment) verify() error {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(s.file.Fd()), &st); err != nil {
+		return fmt.Errorf("stat log file %s: %w", s.file.Name(), err)
+	}
+	if st.Nlink == 0 {
+		return s.replace(s.number + 1)
+	}
+	if st.Size == s.offset {
+		return nil
+	}
+	s.offset = st.Size
+	_ = s.index.cut(st.Size) // costs times, not lines
+	return nil
+}
+
+// replace goes on in another segment.
+func (s *segment) replace(number int) error {
+	next, err := openSegment(s.dir, number)
+	if err != nil {
+		return err
+	}
+	s.close()
+	*s = *next
+	return nil
+}
