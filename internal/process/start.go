@@ -1,0 +1,142 @@
+package process
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"syscall"
+)
+
+// MarkName is the environment variable whose value marks the members of a tree.
+const MarkName = "HOB_ID"
+
+// LockDescriptor is the number at which a process finds Spec.Lock. It is above 9, the last descriptor that a POSIX
+// shell's redirections name, so that no script closes or replaces it by chance.
+const LockDescriptor = 10
+
+// Spec says what to start.
+type Spec struct {
+	Path   string   // absolute, from LookPath
+	Args   []string // the whole argv; empty: only Path
+	Env    []string // the whole environment, nothing is inherited
+	Dir    string   // working directory; "": the caller's
+	Output *os.File // stdout and stderr; should be a fresh blocking descriptor, since the mode is shared; nil: /dev/null
+	Lock   *os.File // inherited at LockDescriptor; nil: none
+	Mark   string   // put into Env as MarkName; "": Env stays as it is and the tree is found without a mark
+}
+
+// Start executes s in a session and group of its own, with /dev/null as stdin and no other descriptors than those
+// named, provided that all others of this process are close-on-exec, as Go makes them. It returns after execve(2): an error means that nothing runs, and wraps the errno (ENOENT, EACCES, ENOEXEC, …).
+// The caller keeps Output and Lock and closes them. The process is not killed when the caller ends.
+func Start(s Spec) (*Process, error) {
+	// No zombie may be collected between fork and the entry in the list of leaders.
+	reaping.RLock()
+	defer reaping.RUnlock()
+
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return nil, err
+	}
+	defer null.Close()
+	output := s.Output
+	if output == nil {
+		if output, err = os.OpenFile(os.DevNull, os.O_WRONLY, 0); err != nil {
+			return nil, err
+		}
+		defer output.Close()
+	}
+	files := []*os.File{null, output}
+	if s.Lock != nil {
+		files = append(files, s.Lock)
+	}
+	var p *Process
+	err = withDescriptors(files, nil, func(fds []uintptr) error {
+		p, err = s.fork(fds)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	p.begin()
+	return p, nil
+}
+
+// withDescriptors calls f with the descriptors of the files, which cannot be closed meanwhile. It does not use
+// File.Fd, which in some versions of Go makes the shared open file blocking.
+func withDescriptors(files []*os.File, fds []uintptr, f func([]uintptr) error) error {
+	if len(files) == 0 {
+		return f(fds)
+	}
+	conn, err := files[0].SyscallConn()
+	if err != nil {
+		return err
+	}
+	var inner error
+	if conn.Control(func(fd uintptr) { inner = withDescriptors(files[1:], append(fds, fd), f) }) != nil {
+		return &fs.PathError{Op: "use", Path: files[0].Name(), Err: os.ErrClosed} // its one error, without a name
+	}
+	return inner
+}
+
+// fork starts s with fds = stdin, output and perhaps the lock.
+func (s Spec) fork(fds []uintptr) (*Process, error) {
+	args := s.Args
+	if len(args) == 0 {
+		args = []string{s.Path}
+	}
+	attr := &syscall.ProcAttr{Dir: s.Dir, Env: s.environment(), Files: []uintptr{fds[0], fds[1], fds[1]}}
+	if len(fds) > 2 {
+		for len(attr.Files) < LockDescriptor {
+			attr.Files = append(attr.Files, ^uintptr(0)) // closed in the child
+		}
+		attr.Files = append(attr.Files, fds[2])
+	}
+	pid, h, err := forkExec(s.Path, args, attr)
+	if err != nil {
+		return nil, s.explain(err)
+	}
+	id, err := Identify(pid)
+	if err != nil {
+		h.destroy()
+		return nil, fmt.Errorf("start %s: %w", s.Path, err)
+	}
+	p := newProcess(id, s.Mark, h)
+	p.child = true
+	return p, nil
+}
+
+func (s Spec) environment() []string {
+	if s.Mark == "" {
+		return s.Env
+	}
+	env := make([]string, 0, len(s.Env)+1)
+	for _, kv := range s.Env {
+		if !strings.HasPrefix(kv, MarkName+"=") {
+			env = append(env, kv)
+		}
+	}
+	return append(env, MarkName+"="+s.Mark)
+}
+
+// explain names what an errno of fork, chdir or execve is about, which the kernel does not tell apart.
+func (s Spec) explain(err error) error {
+	if s.Dir != "" {
+		if st, statErr := os.Stat(s.Dir); statErr != nil {
+			return fmt.Errorf("start %s: enter its directory: %w", s.Path, statErr)
+		} else if !st.IsDir() {
+			return fmt.Errorf("start %s: enter its directory: %w", s.Path, &fs.PathError{Op: "chdir", Path: s.Dir, Err: syscall.ENOTDIR})
+		}
+	}
+	err = &fs.PathError{Op: "exec", Path: s.Path, Err: err}
+	switch {
+	case errors.Is(err, syscall.ENOEXEC):
+		return fmt.Errorf("%w (no #! line, or built for another machine)", err)
+	case errors.Is(err, fs.ErrNotExist):
+		if _, statErr := os.Stat(s.Path); statErr == nil {
+			return fmt.Errorf("%w (the file is there, the interpreter or loader that it names is not)", err)
+		}
+	}
+	return err
+}

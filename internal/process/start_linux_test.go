@@ -1,0 +1,142 @@
+package process
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// descriptors returns what /proc/PID/fd links to, by number.
+func descriptors(t *testing.T, pid string) map[int]string {
+	t.Helper()
+	dir := "/proc/" + pid + "/fd"
+	names, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	fds := map[int]string{}
+	for _, name := range names {
+		if link, err := os.Readlink(filepath.Join(dir, name.Name())); err == nil {
+			n, err := strconv.Atoi(name.Name())
+			require.NoError(t, err)
+			fds[n] = link
+		}
+	}
+	return fds
+}
+
+func TestChildHasOnlyWhatItIsMeantToHave(t *testing.T) {
+	t.Parallel()
+	output, lock := create(t, "output"), create(t, "web.lock")
+	p := start(t, Spec{Output: output, Lock: lock}, "sleep", "600")
+	require.Equal(t, map[int]string{
+		0: os.DevNull, 1: output.Name(), 2: output.Name(), LockDescriptor: lock.Name(),
+	}, descriptors(t, strconv.Itoa(p.ID().Pid)))
+
+	p = start(t, Spec{}, "sleep", "600")
+	require.Equal(t, map[int]string{0: os.DevNull, 1: os.DevNull, 2: os.DevNull}, descriptors(t, strconv.Itoa(p.ID().Pid)))
+}
+
+func TestLockOutlivesTheCallersDescriptor(t *testing.T) {
+	t.Parallel()
+	lock := create(t, "web.lock")
+	require.NoError(t, unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB))
+	p := start(t, Spec{Lock: lock}, "sleep", "600")
+	require.NoError(t, lock.Close())
+
+	again, err := os.Open(lock.Name())
+	require.NoError(t, err)
+	defer again.Close()
+	require.ErrorIs(t, unix.Flock(int(again.Fd()), unix.LOCK_EX|unix.LOCK_NB), unix.EWOULDBLOCK)
+	end(t, p)
+	require.NoError(t, unix.Flock(int(again.Fd()), unix.LOCK_EX|unix.LOCK_NB))
+}
+
+func TestChildLeadsItsSessionAndGroup(t *testing.T) {
+	t.Parallel()
+	p := start(t, Spec{}, "sleep", "600")
+	info, err := Stat(p.ID().Pid)
+	require.NoError(t, err)
+	require.Equal(t, info.Pid, info.Session)
+	require.Equal(t, info.Pid, info.Group)
+	require.Equal(t, os.Getpid(), info.PPid)
+	require.Equal(t, "sleep", info.Command)
+}
+
+func TestChildGetsDirArgsAndEnvironment(t *testing.T) {
+	t.Parallel()
+	output, dir := create(t, "output"), t.TempDir()
+	p := start(t, Spec{Output: output, Dir: dir, Mark: "i/web/1", Env: []string{"A=b c", MarkName + "=other"}},
+		"sh", "-c", `pwd -P; echo "$0 $1 $A $`+MarkName+`"; cat; echo err >&2`, "name", "arg")
+	waitDone(t, p)
+	b, err := os.ReadFile(output.Name())
+	require.NoError(t, err)
+	real, err := filepath.EvalSymlinks(dir)
+	require.NoError(t, err)
+	// cat found the end of its input at once.
+	require.Equal(t, real+"\nname arg b c i/web/1\nerr\n", string(b))
+}
+
+func TestStartTellsWhyNothingRuns(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write := func(name, text string, mode os.FileMode) string {
+		path := writeProgram(t, filepath.Join(dir, name), text)
+		require.NoError(t, os.Chmod(path, mode))
+		return path
+	}
+	for name, c := range map[string]struct {
+		spec Spec
+		is   error
+		says string
+	}{
+		"missing":             {Spec{Path: filepath.Join(dir, "none")}, syscall.ENOENT, "exec " + dir + "/none: no such file or directory"},
+		"not executable":      {Spec{Path: write("plain", "x", 0o600)}, syscall.EACCES, "permission denied"},
+		"a directory":         {Spec{Path: dir}, fs.ErrPermission, "permission denied"},
+		"text without #!":     {Spec{Path: write("text", "echo hi\n", 0o700)}, syscall.ENOEXEC, "no #! line"},
+		"interpreter missing": {Spec{Path: write("script", "#!/none/such\n", 0o700)}, syscall.ENOENT, "interpreter"},
+		"dir missing":         {Spec{Path: "/bin/sh", Dir: filepath.Join(dir, "gone")}, syscall.ENOENT, "enter its directory: stat " + dir + "/gone"},
+		"dir a file":          {Spec{Path: "/bin/sh", Dir: write("file", "", 0o600)}, syscall.ENOTDIR, "enter its directory"},
+		"nul in an argument":  {Spec{Path: "/bin/sh", Args: []string{"sh", "a\x00b"}}, syscall.EINVAL, "exec /bin/sh: invalid argument"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := Start(c.spec)
+			require.ErrorIs(t, err, c.is)
+			require.ErrorContains(t, err, c.says)
+		})
+	}
+}
+
+func TestStartRefusesAClosedFile(t *testing.T) {
+	t.Parallel()
+	f := create(t, "closed")
+	require.NoError(t, f.Close())
+	_, err := Start(Spec{Path: "/bin/sh", Output: f})
+	require.ErrorIs(t, err, os.ErrClosed)
+}
+
+// Not parallel: it counts descriptors of this process.
+func TestStartsLeakNothing(t *testing.T) {
+	before := descriptors(t, "self")
+	for range 200 {
+		p, err := Start(Spec{Path: "/bin/sh", Args: []string{"sh", "-c", "exit 1"}})
+		require.NoError(t, err)
+		waitDone(t, p)
+		require.Equal(t, Exit{Code: 1, Known: true}, p.Exit())
+		require.NoError(t, p.Release())
+		_, err = Start(Spec{Path: "/none"})
+		require.Error(t, err)
+	}
+	require.Len(t, descriptors(t, "self"), len(before))
+	for _, pid := range children() {
+		info, err := Stat(pid)
+		require.False(t, err == nil && info.Dead(), "zombie %d (%s)", pid, info.Command)
+	}
+	leaders.mu.Lock()
+	defer leaders.mu.Unlock()
+	require.Empty(t, leaders.byPid)
+}

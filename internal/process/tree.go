@@ -1,0 +1,172 @@
+package process
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// FileID names a file, whatever its path.
+type FileID struct{ Dev, Ino uint64 }
+
+// FileIDOf returns the identity of an open file.
+func FileIDOf(f *os.File) (FileID, error) {
+	var id FileID
+	err := withDescriptors([]*os.File{f}, nil, func(fds []uintptr) error {
+		var st unix.Stat_t
+		if err := unix.Fstat(int(fds[0]), &st); err != nil {
+			return &os.PathError{Op: "fstat", Path: f.Name(), Err: err}
+		}
+		id = FileID{Dev: uint64(st.Dev), Ino: st.Ino}
+		return nil
+	})
+	return id, err
+}
+
+// Holders names files that make whoever has one of them open a member of the tree: the lock given to Start, and the
+// FIFO that the output goes to. A FIFO counts only where it is open for writing (read-write too), so its readers are
+// not members: they must open it read-only. The zero value names none. Without effect on darwin.
+type Holders struct{ Files []FileID }
+
+// Tree returns the members of p's tree that run now, by pid; the leader is one of them while it runs, zombies
+// never are. Started from the leader, its group and session, those who carry the mark and those who hold one of the
+// extra files, it takes in all their descendants. Never a member is
+//   - the calling process and its ancestors;
+//   - a process that holds the lock of an instance of its own (a descriptor of a file named instance-<16 hex>.lock),
+//     with its descendants: somebody's daemon, started from inside the tree. If that is the leader itself, the
+//     leader is a member and its descendants are not;
+//   - a process older than the leader.
+func (p *Process) Tree(extra Holders) ([]Info, error) {
+	members, _, err := p.tree(extra)
+	return members, err
+}
+
+// tree also reports whether the whole group may be signalled: it is p's, and everyone in it a member or the caller's to signal.
+func (p *Process) tree(extra Holders) (members []Info, group bool, err error) {
+	snap, err := processTable.take()
+	if err != nil {
+		return nil, false, fmt.Errorf("look for the tree of %s: %w", p, err)
+	}
+	// After the look: the number then stood for p's group during all of it.
+	pinned := p.groupPinned()
+	members, group = snap.tree(p.id, p.mark, extra, pinned, os.Getpid())
+	return members, group, nil
+}
+
+// groupPinned reports whether the number of the group has meant the leader's group, and no other, until now.
+func (p *Process) groupPinned() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !p.released && (p.child && leaderIsKept || p.h.groupPinned(p.id))
+}
+
+// tree is the rule of membership. pinned: id.Pid still numbers the leader's group and session.
+func (s *snapshot) tree(id ID, mark string, extra Holders, pinned bool, self int) (infos []Info, group bool) {
+	leader := func(e *entry) bool { return e.Pid == id.Pid && e.Start == id.Start }
+	grouped := func(e *entry) bool { return pinned && (e.Group == id.Pid || e.Session == id.Pid) }
+
+	daemons := s.daemons(id, self)
+	stop := func(e *entry) bool { return e.Pid == self || daemons[e.Pid] != nil }
+	members := map[int]*entry{}
+	for _, e := range s.procs {
+		if e.Dead() || e.Start < id.Start || stop(e) {
+			continue
+		}
+		if leader(e) || grouped(e) || mark != "" && e.marked(mark) || e.holds(extra) {
+			s.descend(e, members, stop)
+		}
+	}
+	for _, pid := range s.ancestors(self) {
+		delete(members, pid)
+	}
+	group = pinned
+	for _, e := range s.procs {
+		if e.Group == id.Pid && !e.Dead() && members[e.Pid] == nil {
+			group = false
+		}
+	}
+	return sortedInfos(members), group
+}
+
+// ancestors returns the parent of a process, its parent, and so on.
+func (s *snapshot) ancestors(pid int) []int {
+	var pids []int
+	for e := s.procs[pid]; e != nil && !slices.Contains(pids, e.PPid); e = s.procs[e.PPid] {
+		pids = append(pids, e.PPid)
+	}
+	return pids
+}
+
+// daemons returns those who hold the lock of an instance, and their descendants. Not the leader: it was started to be
+// one. Not the calling process: what it descends from does not make its own children another's.
+func (s *snapshot) daemons(id ID, self int) map[int]*entry {
+	daemons := map[int]*entry{}
+	for _, e := range s.procs {
+		if e.Dead() || e.Start < id.Start || e.Pid == self || !e.files().instanceLock {
+			continue
+		}
+		s.descend(e, daemons, func(e *entry) bool { return e.Pid == self })
+	}
+	if e := daemons[id.Pid]; e != nil && e.Start == id.Start {
+		delete(daemons, id.Pid)
+	}
+	return daemons
+}
+
+// descend adds e and its descendants to set, but not through those that stop says.
+func (s *snapshot) descend(e *entry, set map[int]*entry, stop func(*entry) bool) {
+	if set[e.Pid] != nil || stop(e) {
+		return
+	}
+	set[e.Pid] = e
+	for _, child := range s.children[e.Pid] {
+		s.descend(child, set, stop)
+	}
+}
+
+func (e *entry) holds(h Holders) bool {
+	return len(h.Files) > 0 && slices.ContainsFunc(e.files().ids, func(id FileID) bool {
+		return slices.Contains(h.Files, id)
+	})
+}
+
+func sortedInfos(set map[int]*entry) []Info {
+	infos := make([]Info, 0, len(set))
+	for _, e := range set {
+		infos = append(infos, e.Info)
+	}
+	slices.SortFunc(infos, func(a, b Info) int { return a.Pid - b.Pid })
+	return infos
+}
+
+// Marked is a running process that carries a mark.
+type Marked struct {
+	Info
+	ID   ID
+	Mark string
+}
+
+// FindMarked returns the processes that run and whose mark has the prefix, by pid: how a successor finds what was
+// started and not yet recorded. The first of a tree is the one that leads its session (Info.Session == Info.Pid). A
+// process that overwrote its environment is not found, nor one of another user.
+func FindMarked(prefix string) ([]Marked, error) {
+	boot, err := BootID()
+	if err != nil {
+		return nil, err
+	}
+	snap, err := processTable.take()
+	if err != nil {
+		return nil, fmt.Errorf("look for mark %q: %w", prefix, err)
+	}
+	var found []Marked
+	for _, e := range snap.procs {
+		if mark := e.mark(); !e.Dead() && mark != "" && strings.HasPrefix(mark, prefix) {
+			found = append(found, Marked{Info: e.Info, ID: ID{Pid: e.Pid, Start: e.Start, Boot: boot}, Mark: mark})
+		}
+	}
+	slices.SortFunc(found, func(a, b Marked) int { return a.Pid - b.Pid })
+	return found, nil
+}
