@@ -24,6 +24,7 @@ type Options struct {
 // Its methods may be called from several goroutines. At most one Writer may work on a
 // directory or a FIFO at a time; that is the caller's to see to.
 type Writer struct {
+	path string // of the log
 	fifo *fifo
 	log  *slog.Logger
 	done chan struct{} // closed when the mover has ended
@@ -60,9 +61,32 @@ func Open(o Options) (*Writer, error) {
 		return nil, err
 	}
 	log := cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
-	w := &Writer{fifo: f, log: log, segment: s, done: make(chan struct{})}
+	w := &Writer{path: o.Dir, fifo: f, log: log, segment: s, done: make(chan struct{})}
 	go w.run()
 	return w, nil
+}
+
+// Remake makes the log's directory again after it was removed, and goes on in it. The FIFO
+// is kept as it is, because a service has it open; it may have no name any more, and then
+// Output fails and the next service needs another Writer.
+func (w *Writer) Remake() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := os.MkdirAll(w.path, 0o700); err != nil {
+		return fmt.Errorf("make log directory: %w", err)
+	}
+	dir, err := openDir(nil, w.path)
+	if err != nil {
+		return err
+	}
+	old := w.segment.dir
+	w.segment.dir = dir
+	if err := w.segment.replace(w.segment.number + 1); err != nil {
+		w.segment.dir = old
+		dir.Close()
+		return err
+	}
+	return old.Close()
 }
 
 // Output opens the FIFO for a child's stdout and stderr: read-write, so that the child
