@@ -1,0 +1,149 @@
+package instance
+
+import (
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+const dirFlags = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
+
+func openDir(path string, create bool) (*os.File, error) {
+	if create {
+		if err := os.Mkdir(path, 0o700); err != nil && !os.IsExist(err) {
+			return nil, fmt.Errorf("create the state directory: %w", err)
+		}
+	}
+	fd, err := unix.Open(path, dirFlags, 0)
+	return verified(fd, path, err)
+}
+
+func openDirAt(dir *os.File, name string, create bool) (*os.File, error) {
+	path := filepath.Join(dir.Name(), name)
+	if create {
+		if err := unix.Mkdirat(int(dir.Fd()), name, 0o700); err != nil && err != unix.EEXIST {
+			return nil, &fs.PathError{Op: "create", Path: path, Err: err}
+		}
+	}
+	fd, err := unix.Openat(int(dir.Fd()), name, dirFlags, 0)
+	return verified(fd, path, err)
+}
+
+func verified(fd int, path string, err error) (*os.File, error) {
+	if err != nil {
+		return nil, kindErr(path, &fs.PathError{Op: "open", Path: path, Err: err})
+	}
+	f := os.NewFile(uintptr(fd), path)
+	if err := verifyDir(f, path); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// WriteFile replaces name below the open directory: a temporary file, then rename(2), so that
+// whatever lies there (a torn file, a symlink, a FIFO) is replaced and a reader sees the old or
+// the new bytes. A directory in the way is an error. Mode 0600.
+func WriteFile(dir *os.File, name string, data []byte) error {
+	path := filepath.Join(dir.Name(), name)
+	tmp := fmt.Sprintf("%s.new-%d", name, os.Getpid())
+	_ = unix.Unlinkat(int(dir.Fd()), tmp, 0)
+	fd, err := unix.Openat(int(dir.Fd()), tmp, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return &fs.PathError{Op: "write", Path: path, Err: err}
+	}
+	f := os.NewFile(uintptr(fd), path)
+	_, err = f.Write(data)
+	// A full disk can show as late as close(2).
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = unix.Renameat(int(dir.Fd()), tmp, int(dir.Fd()), name)
+	}
+	if err != nil {
+		_ = unix.Unlinkat(int(dir.Fd()), tmp, 0)
+		if pe, ok := err.(*fs.PathError); ok {
+			err = pe.Err
+		}
+		return &fs.PathError{Op: "write", Path: path, Err: err}
+	}
+	return nil
+}
+
+// ReadFile reads at most max bytes of the regular file name below the open directory; a
+// symlink or anything else is a *KindError, a larger file an error.
+func ReadFile(dir *os.File, name string, max int64) ([]byte, error) {
+	path := filepath.Join(dir.Name(), name)
+	// O_NONBLOCK: a FIFO planted here must not hang us.
+	fd, err := unix.Openat(int(dir.Fd()), name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err == unix.ELOOP {
+		return nil, &KindError{Path: path, Kind: "a symlink", Want: "a file"}
+	}
+	if err != nil {
+		return nil, &fs.PathError{Op: "read", Path: path, Err: err}
+	}
+	f := os.NewFile(uintptr(fd), path)
+	defer f.Close()
+	fi, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !fi.Mode().IsRegular() {
+		return nil, &KindError{Path: path, Kind: kindOf(fi.Mode()), Want: "a file"}
+	}
+	if fi.Size() > max {
+		return nil, &fs.PathError{Op: "read", Path: path, Err: fmt.Errorf("%d bytes, more than %d", fi.Size(), max)}
+	}
+	return io.ReadAll(io.LimitReader(f, max))
+}
+
+// Remove unlinks name below the open directory; a missing one is no error.
+func Remove(dir *os.File, name string) error {
+	err := unix.Unlinkat(int(dir.Fd()), name, 0)
+	if err != nil && err != unix.ENOENT {
+		return &fs.PathError{Op: "remove", Path: filepath.Join(dir.Name(), name), Err: err}
+	}
+	return nil
+}
+
+// Sweep removes the temporary files of writers that were killed. Only the holder of the lock
+// may call it.
+func Sweep(dir *os.File) error {
+	names, err := readNames(dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if strings.Contains(name, ".new-") {
+			if err := Remove(dir, name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// readNames lists a directory through a descriptor of its own, so that it can be called again.
+func readNames(dir *os.File) ([]string, error) {
+	fd, err := unix.Openat(int(dir.Fd()), ".", dirFlags, 0)
+	if err != nil {
+		return nil, &fs.PathError{Op: "list", Path: dir.Name(), Err: err}
+	}
+	f := os.NewFile(uintptr(fd), dir.Name())
+	defer f.Close()
+	return f.Readdirnames(-1)
+}
+
+// Rename gives the file name below the open directory another name there, replacing what has it.
+func Rename(dir *os.File, name, to string) error {
+	if err := unix.Renameat(int(dir.Fd()), name, int(dir.Fd()), to); err != nil {
+		return &fs.PathError{Op: "rename", Path: filepath.Join(dir.Name(), name), Err: err}
+	}
+	return nil
+}
