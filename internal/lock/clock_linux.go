@@ -1,0 +1,5 @@
+package lock
+
+import "golang.org/x/sys/unix"
+
+const clockBoot = unix.CLOCK_BOOTTIME

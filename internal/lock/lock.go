@@ -1,0 +1,147 @@
+// Package lock holds the one lock of an instance, and beside it the guard and the attempt
+// record. The lock is flock(2) on a file that is never unlinked, never truncated and never
+// renamed over; it belongs to the open file description, so it survives exec and is inherited
+// on purpose: the client that starts a daemon takes it and hands it over. Whoever holds it
+// knows that no other daemon lives. It is released by closing, that is by exit; the package
+// never calls LOCK_UN, which would drop a daemon's inherited lock too, and never locks to look.
+package lock
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrHeld says that another process has the lock or the guard.
+var ErrHeld = errors.New("held by another process")
+
+// ErrReplaced says that the lock file at its path is not the one that is locked any more.
+var ErrReplaced = errors.New("the lock file was removed or replaced")
+
+// Size of the lock file: room for the attempt record, allocated when the file is made, so that
+// a failure can be recorded on a disk that is full.
+const Size = 4096
+
+// Lock is a held lock. Its methods may be called by several goroutines.
+type Lock struct {
+	dir  *os.File
+	name string
+	f    *os.File
+}
+
+// TryAcquire takes the lock file name in the open directory dir, and makes it when missing. It
+// does not wait: ErrHeld says that another has it. dir must stay open as long as the lock is
+// used. The descriptor has close-on-exec; the caller closes the lock.
+func TryAcquire(dir *os.File, name string) (*Lock, error) {
+	// The file can be removed or replaced between open and flock; each round is one such
+	// removal that was seen, so this ends unless somebody removes it in a loop.
+	for range 100 {
+		f, err := open(dir, name)
+		if err != nil {
+			return nil, err
+		}
+		if err := flock(f); err != nil {
+			f.Close()
+			return nil, lockError(dir, name, err)
+		}
+		l := &Lock{dir: dir, name: name, f: f}
+		if l.Current() {
+			return l, nil
+		}
+		f.Close()
+	}
+	return nil, lockError(dir, name, ErrReplaced)
+}
+
+// FromFile adopts a lock that was inherited as f, which is then the lock's: it sets
+// close-on-exec, takes the lock again (no more than a check when it is held), and verifies that
+// the path still names it.
+func FromFile(f *os.File, dir *os.File, name string) (*Lock, error) {
+	unix.CloseOnExec(int(f.Fd()))
+	if err := flock(f); err != nil {
+		return nil, lockError(dir, name, err)
+	}
+	l := &Lock{dir: dir, name: name, f: f}
+	if !l.Current() {
+		return nil, lockError(dir, name, ErrReplaced)
+	}
+	return l, nil
+}
+
+// Current reports whether the lock's path still names the locked file. It costs half a
+// microsecond; every answer that says "ready" asks it after the request came in.
+func (l *Lock) Current() bool {
+	var have, named unix.Stat_t
+	if unix.Fstat(int(l.f.Fd()), &have) != nil {
+		return false
+	}
+	if unix.Fstatat(int(l.dir.Fd()), l.name, &named, unix.AT_SYMLINK_NOFOLLOW) != nil {
+		return false
+	}
+	return have.Dev == named.Dev && have.Ino == named.Ino
+}
+
+// File is the locked file, to be handed to a child process. It stays the lock's.
+func (l *Lock) File() *os.File { return l.f }
+
+// Close closes this process's descriptor. The lock is free when every copy is closed.
+func (l *Lock) Close() error { return l.f.Close() }
+
+func flock(f *os.File) error {
+	for {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == unix.EWOULDBLOCK {
+			return ErrHeld
+		}
+		if err != unix.EINTR {
+			return err
+		}
+	}
+}
+
+// open opens or makes the lock file. O_RDWR: over NFS flock needs it, and the record too.
+func open(dir *os.File, name string) (*os.File, error) {
+	fd, err := unix.Openat(int(dir.Fd()), name, unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0o600)
+	if err == unix.ELOOP {
+		err = errors.New("it is a symlink")
+	}
+	if err != nil {
+		return nil, lockError(dir, name, err)
+	}
+	f := os.NewFile(uintptr(fd), filepath.Join(dir.Name(), name))
+	if err := check(f); err != nil {
+		f.Close()
+		return nil, lockError(dir, name, err)
+	}
+	return f, nil
+}
+
+// check verifies that f is a regular file of ours with one name, and gives it its size.
+func check(f *os.File) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return err
+	}
+	switch {
+	case st.Mode&unix.S_IFMT != unix.S_IFREG:
+		return errors.New("it is not a regular file")
+	case int(st.Uid) != os.Geteuid():
+		return fmt.Errorf("it belongs to uid %d, not to you", st.Uid)
+	case st.Nlink > 1:
+		return errors.New("it has another name (a hard link)")
+	case st.Mode&0o077 != 0:
+		return fmt.Errorf("its mode is %04o, others could lock it", st.Mode&0o777)
+	}
+	if st.Size < Size {
+		return allocate(f)
+	}
+	return nil
+}
+
+func lockError(dir *os.File, name string, err error) error {
+	return &fs.PathError{Op: "lock", Path: filepath.Join(dir.Name(), name), Err: err}
+}
