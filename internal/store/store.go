@@ -1,0 +1,221 @@
+// Package store keeps what hobd must find again after it was killed: one file for each service,
+// state/NAME.json, replaced at each change, and each environment once, env/HASH, mode 0600. The
+// client reads the same files when no daemon runs. It never decides what the state means, and
+// reading never creates or removes anything.
+package store
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/hobworks/hob/internal/instance"
+	"github.com/hobworks/hob/internal/service"
+)
+
+// Limits on what is read back: far above what hobd writes.
+const (
+	maxState = 4 << 20
+	maxEnv   = 8 << 20
+)
+
+const suffix = ".json"
+
+// Store writes the state of one instance; only the holder of its lock may have one. Its methods
+// may be called by several goroutines.
+type Store struct {
+	inst instance.Instance
+}
+
+// New makes the directories.
+func New(inst instance.Instance) (*Store, error) {
+	s := &Store{inst: inst}
+	for _, name := range []string{instance.StateName, instance.EnvName} {
+		if err := s.in(name, true, instance.Sweep); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// in opens one of the directories for f. It is opened each time, so that a directory which was
+// removed under a running daemon is made again.
+func (s *Store) in(name string, create bool, f func(dir *os.File) error) error {
+	return in(s.inst, name, create, f)
+}
+
+func in(inst instance.Instance, name string, create bool, f func(dir *os.File) error) error {
+	state, err := inst.OpenState(create)
+	if err != nil {
+		return err
+	}
+	defer state.Close()
+	top, err := inst.OpenDir(state, create)
+	if err != nil {
+		return err
+	}
+	defer top.Close()
+	dir, err := instance.OpenSub(top, name, create)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return f(dir)
+}
+
+// Save writes st; its environment too, when that is new.
+func (s *Store) Save(st service.Status) error {
+	if st.Env != nil {
+		st.EnvHash = hash(st.Env)
+		if err := s.saveEnv(st.EnvHash, st.Env); err != nil {
+			return err
+		}
+	}
+	data, err := json.Marshal(st)
+	if err != nil {
+		return err
+	}
+	return s.in(instance.StateName, true, func(dir *os.File) error {
+		return instance.WriteFile(dir, st.Name+suffix, append(data, '\n'))
+	})
+}
+
+func hash(env []string) string {
+	sum := sha256.Sum256([]byte(strings.Join(env, "\x00")))
+	return hex.EncodeToString(sum[:16])
+}
+
+func (s *Store) saveEnv(hash string, env []string) error {
+	return s.in(instance.EnvName, true, func(dir *os.File) error {
+		if _, err := instance.ReadFile(dir, hash, maxEnv); err == nil {
+			return nil
+		}
+		return instance.WriteFile(dir, hash, []byte(strings.Join(env, "\x00")))
+	})
+}
+
+// Delete forgets a service; its environment goes when no other has the same.
+func (s *Store) Delete(name string) error {
+	err := s.in(instance.StateName, true, func(dir *os.File) error { return instance.Remove(dir, name+suffix) })
+	if err != nil {
+		return err
+	}
+	all, err := Read(s.inst)
+	if err != nil {
+		return err
+	}
+	return s.in(instance.EnvName, true, func(dir *os.File) error {
+		names, err := instance.Names(dir)
+		for _, n := range names {
+			used := slices.ContainsFunc(all, func(st service.Status) bool { return st.EnvHash == n })
+			if !used && err == nil {
+				err = instance.Remove(dir, n)
+			}
+		}
+		return err
+	})
+}
+
+// Load reads every service, with environments. A file that can't be read is set aside as
+// NAME.json.bad-N and reported; it never stops the others.
+func (s *Store) Load() (all []service.Status, bad []error, err error) {
+	err = s.in(instance.StateName, true, func(dir *os.File) error {
+		var broken map[string]error
+		all, broken, err = readAll(dir)
+		for name, why := range broken {
+			bad = append(bad, fmt.Errorf("state of a service can't be read and is set aside: %w", why))
+			if err := setAside(dir, name); err != nil {
+				bad = append(bad, err)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return nil, bad, err
+	}
+	for i := range all {
+		if all[i].Env, err = s.env(all[i].EnvHash); err != nil {
+			bad = append(bad, fmt.Errorf("environment of %s: %w", all[i].Name, err))
+		}
+	}
+	return all, bad, nil
+}
+
+func (s *Store) env(hash string) (env []string, err error) {
+	if hash == "" {
+		return nil, nil
+	}
+	err = s.in(instance.EnvName, true, func(dir *os.File) error {
+		data, err := instance.ReadFile(dir, hash, maxEnv)
+		if err == nil && len(data) > 0 {
+			env = strings.Split(string(data), "\x00")
+		}
+		return err
+	})
+	return env, err
+}
+
+func setAside(dir *os.File, name string) error {
+	for n := 1; ; n++ {
+		to := fmt.Sprintf("%s.bad-%d", name, n)
+		if _, err := instance.ReadFile(dir, to, 0); errors.Is(err, fs.ErrNotExist) {
+			return instance.Rename(dir, name, to)
+		}
+	}
+}
+
+// Read lists the services of an instance as they were last written, by name, without their
+// environments. An instance without any has none; files that can't be read are passed over.
+func Read(inst instance.Instance) ([]service.Status, error) {
+	var all []service.Status
+	err := in(inst, instance.StateName, false, func(dir *os.File) (err error) {
+		all, _, err = readAll(dir)
+		return err
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return all, err
+}
+
+func readAll(dir *os.File) (all []service.Status, bad map[string]error, err error) {
+	names, err := instance.Names(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	slices.Sort(names)
+	bad = map[string]error{}
+	for _, file := range names {
+		name, ok := strings.CutSuffix(file, suffix)
+		if !ok {
+			continue
+		}
+		st, err := readOne(dir, file, name)
+		if err != nil {
+			bad[file] = err
+			continue
+		}
+		all = append(all, st)
+	}
+	return all, bad, nil
+}
+
+func readOne(dir *os.File, file, name string) (st service.Status, err error) {
+	data, err := instance.ReadFile(dir, file, maxState)
+	if err != nil {
+		return st, err
+	}
+	if err := json.Unmarshal(data, &st); err != nil {
+		return st, fmt.Errorf("%s/%s: %w", dir.Name(), file, err)
+	}
+	if st.Name != name || service.CheckName(name) != nil || len(st.Cmd) == 0 {
+		return st, fmt.Errorf("%s/%s: not the state of a service %q", dir.Name(), file, name)
+	}
+	return st, nil
+}
