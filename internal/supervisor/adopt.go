@@ -1,0 +1,140 @@
+package supervisor
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/hobworks/hob/internal/process"
+	"github.com/hobworks/hob/internal/service"
+)
+
+// Adopt takes over what an earlier daemon of this instance left: every service in all as it was
+// last written, with the process that still runs for it. What was forked and not yet written down is
+// found by its mark. It blocks until all are adopted; a service that can't be is failed, with the
+// reason.
+func (s *Supervisor) Adopt(all []service.Status) error {
+	marked, err := s.marked()
+	if err != nil {
+		s.o.Log.Error("look for processes of an earlier daemon", "err", err)
+	}
+	var wg sync.WaitGroup
+	for _, st := range all {
+		v := makeSvc(s, st)
+		s.mu.Lock()
+		s.all[st.Name] = v
+		s.mu.Unlock()
+		wg.Go(func() {
+			again := v.adopt(marked[v.mark()])
+			v.publish()
+			go v.run()
+			if again {
+				v.post(event{kind: evStart})
+			}
+		})
+	}
+	wg.Wait()
+	return err
+}
+
+// marked finds the running processes of this instance, by mark.
+func (s *Supervisor) marked() (map[string][]process.Marked, error) {
+	found, err := process.FindMarked(s.o.ID + "/")
+	byMark := map[string][]process.Marked{}
+	for _, m := range found {
+		byMark[m.Mark] = append(byMark[m.Mark], m)
+	}
+	return byMark, err
+}
+
+// adopt makes the state true. It runs before the service's goroutine does. again means that the
+// run was never executed and is still wanted.
+func (v *svc) adopt(found []process.Marked) (again bool) {
+	switch {
+	case v.st.State.Alive() && v.st.Boot != bootID():
+		v.st.State, v.st.Pid, v.st.Start = service.Stopped, 0, 0
+		v.st.Why = "reboot"
+		return false
+	case !v.st.State.Alive():
+		v.st.Pid, v.st.Start = 0, 0
+		if len(found) > 0 {
+			v.remains()
+		}
+		return false
+	}
+	if err := v.openLog(); err != nil {
+		v.sup.o.Log.Error("open the log again", "service", v.name, "err", err)
+	}
+	p, err := v.find(found)
+	if err == nil {
+		v.adopted(p)
+		return false
+	}
+	return v.missed(found, err)
+}
+
+// remains keeps the rest of a run whose first process is gone.
+func (v *svc) remains() {
+	v.proc = process.Remains(v.mark())
+	if err := v.openLog(); err != nil {
+		v.sup.o.Log.Error("open the log again", "service", v.name, "err", err)
+	}
+}
+
+var errNotThere = errors.New("no process of it runs")
+
+// find adopts the run's first process: by what was written, else by the mark.
+func (v *svc) find(found []process.Marked) (*process.Process, error) {
+	if v.st.Pid != 0 {
+		return process.Adopt(process.ID{Pid: v.st.Pid, Start: v.st.Start, Boot: v.st.Boot}, v.mark())
+	}
+	for _, m := range found {
+		if m.Session == m.Pid {
+			return process.Adopt(m.ID, m.Mark)
+		}
+	}
+	return nil, errNotThere
+}
+
+func (v *svc) adopted(p *process.Process) {
+	v.st.Adopted++
+	v.take(p)
+	switch v.st.State {
+	case service.Starting:
+		v.settleLater()
+	case service.Stopping:
+		v.terminate(event{})
+	}
+	v.sup.o.Log.Info("adopted", "service", v.name, "pid", v.st.Pid, "state", string(v.st.State))
+}
+
+// missed is a run that is not there any more: it ended while no daemon looked.
+func (v *svc) missed(found []process.Marked, err error) (again bool) {
+	state, pid := v.st.State, v.st.Pid
+	v.st.Pid, v.st.Start = 0, 0
+	if len(found) > 0 {
+		v.remains()
+	}
+	switch {
+	case state == service.Stopping:
+		if v.proc != nil {
+			v.terminate(event{})
+			return false
+		}
+		v.st.State = service.Stopped
+	case pid == 0 && v.proc == nil:
+		// The daemon was killed between writing this down and the fork.
+		v.st.State = service.Stopped
+		return true
+	default:
+		v.st.State, v.st.Exit = service.Failed, &service.Exit{Code: -1, At: time.Now().UTC()}
+		v.st.Why = "ended while hobd was down, exit unknown"
+		if !errors.Is(err, os.ErrProcessDone) && !errors.Is(err, errNotThere) {
+			v.st.Why = fmt.Sprintf("can't be adopted: %v", err)
+		}
+	}
+	v.st.StoppedAt = time.Now().UTC()
+	return false
+}

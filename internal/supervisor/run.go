@@ -1,0 +1,281 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/hobworks/hob/internal/fault"
+	"github.com/hobworks/hob/internal/process"
+	"github.com/hobworks/hob/internal/service"
+	"github.com/hobworks/hob/internal/servicelog"
+)
+
+// spawn starts a run. The state goes to disk before the fork and again after it: whatever dies in
+// between, the next daemon knows what to look for.
+func (v *svc) spawn(ev event) {
+	if ev.spec != nil {
+		v.st.Spec = *ev.spec
+	}
+	v.st.Want, v.st.Why, v.st.Exit = service.Up, "", nil
+	v.st.Generation++
+	v.st.Pid, v.st.Start, v.st.Boot = 0, 0, bootID()
+	v.st.StartedAt, v.st.ReadyAt, v.st.StoppedAt = time.Now().UTC(), time.Time{}, time.Time{}
+	if err := v.exec(); err != nil {
+		v.st.State, v.st.Why = service.Failed, "can't start: "+err.Error()
+		v.st.StoppedAt = time.Now().UTC()
+		v.st.Exit = nil
+	}
+}
+
+func bootID() string {
+	id, err := process.BootID()
+	if err != nil {
+		return ""
+	}
+	return id
+}
+
+// mark is what every process of the run carries in HOB_ID.
+func (v *svc) mark() string {
+	return fmt.Sprintf("%s/%s/%d", v.sup.o.ID, v.name, v.st.Generation)
+}
+
+func (v *svc) exec() error {
+	if err := v.clear(); err != nil {
+		return err
+	}
+	path, err := process.LookPath(v.st.Cmd[0], v.st.Dir, v.st.Env)
+	if err != nil {
+		return err
+	}
+	if err := v.openLog(); err != nil {
+		return err
+	}
+	v.st.LogStart = service.LogMark(v.out.Position())
+	lock, err := v.takeLock()
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	out, err := v.output()
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	v.publish()
+	fault.Point("service.before-fork")
+	p, err := process.Start(process.Spec{Path: path, Args: v.st.Cmd, Env: v.environ(), Dir: v.st.Dir,
+		Output: out, Lock: lock, Mark: v.mark()})
+	if err != nil {
+		return err
+	}
+	fault.Point("service.forked")
+	v.take(p)
+	v.settleLater()
+	return nil
+}
+
+// take makes p the run's process.
+func (v *svc) take(p *process.Process) {
+	v.proc = p
+	v.st.Pid, v.st.Start = p.ID().Pid, p.ID().Start
+	go v.watch(p, v.st.Generation, v.out)
+}
+
+// watch waits for the end of the run's first process. Its last words are in the log before
+// anybody hears of it.
+func (v *svc) watch(p *process.Process, generation int, out *servicelog.Writer) {
+	select {
+	case <-p.Done():
+	case <-v.quit:
+		return
+	}
+	drain(out)
+	k := evExitBad
+	if e := p.Exit(); e.Known && e.Code == 0 && e.Signal == 0 {
+		k = evExitOK
+	}
+	v.post(event{kind: k, generation: generation})
+}
+
+func drain(out *servicelog.Writer) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = out.Drain(ctx)
+}
+
+func (v *svc) settleLater() {
+	ev := event{kind: evSettled, generation: v.st.Generation}
+	time.AfterFunc(Settle, func() { v.post(ev) })
+}
+
+func (v *svc) settle(event) { v.st.ReadyAt = time.Now().UTC() }
+
+// ended notes how the run ended. The rest of its tree is left alone, and said.
+func (v *svc) ended(event) {
+	v.noteExit(v.proc.Exit())
+	v.st.Why = v.st.Exit.String()
+	rest, err := v.proc.Tree(v.holders())
+	if len(rest) == 0 && err == nil {
+		v.release()
+		return
+	}
+	v.st.Why += fmt.Sprintf("; %d of its processes live on (%s)", len(rest), pidList(pids(rest)))
+}
+
+func (v *svc) noteExit(e process.Exit) {
+	x := service.Exit{Code: -1, At: time.Now().UTC()}
+	switch {
+	case e.Signal != 0:
+		x.Code, x.Signal = 128+int(e.Signal), unix.SignalName(e.Signal)
+	case e.Known:
+		x.Code = e.Code
+	}
+	v.st.Exit, v.st.StoppedAt = &x, x.At
+}
+
+// release lets the run's process go: nothing of it is left.
+func (v *svc) release() {
+	if v.proc == nil {
+		return
+	}
+	_ = v.proc.Release()
+	v.proc = nil
+	v.st.Pid, v.st.Start = 0, 0
+	v.sup.reaper.Reap()
+}
+
+// clear ends what is left of the last run before the next one begins, so that there are never
+// two copies of anything.
+func (v *svc) clear() error {
+	if v.proc == nil {
+		return nil
+	}
+	_, err := v.proc.Terminate(context.Background(), process.Stop{Signal: v.st.Stop.Signal, Grace: v.st.Stop.Timeout, Holders: v.holders()})
+	if err != nil {
+		return fmt.Errorf("end what is left of the last run: %w", err)
+	}
+	v.release()
+	return nil
+}
+
+// takeLock takes the service's lock for the run to inherit. Somebody else who has it is a stray
+// of an earlier run that dropped its mark: it is ended first.
+func (v *svc) takeLock() (*os.File, error) {
+	path := filepath.Join(v.sup.o.Locks, v.name+".lock")
+	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_CLOEXEC|unix.O_NONBLOCK, 0o600)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	f := os.NewFile(uintptr(fd), path)
+	for try := 0; ; try++ {
+		err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return f, nil
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) || try > 0 {
+			f.Close()
+			return nil, v.lockHeld(path, err)
+		}
+		strays := process.Remains(v.sup.o.ID + "/" + v.name + "/0")
+		_, err = strays.Terminate(context.Background(), process.Stop{Signal: syscall.SIGTERM, Grace: v.st.Stop.Timeout, Holders: v.holders()})
+		if err != nil {
+			f.Close()
+			return nil, fmt.Errorf("end what is left of an earlier run: %w", err)
+		}
+	}
+}
+
+func (v *svc) lockHeld(path string, err error) error {
+	left, _ := process.Remains(v.sup.o.ID + "/" + v.name + "/0").Tree(v.holders())
+	if len(left) == 0 {
+		return &os.PathError{Op: "lock", Path: path, Err: err}
+	}
+	return fmt.Errorf("lock %s: held by what is left of an earlier run (%s)", path, pidList(pids(left)))
+}
+
+// holders are the files that only the service's own processes have open.
+func (v *svc) holders() process.Holders {
+	var h process.Holders
+	var st unix.Stat_t
+	if unix.Stat(filepath.Join(v.sup.o.Locks, v.name+".lock"), &st) == nil {
+		h.Files = append(h.Files, process.FileID{Dev: uint64(st.Dev), Ino: st.Ino})
+	}
+	if v.out != nil {
+		dev, ino := v.out.FIFO()
+		h.Files = append(h.Files, process.FileID{Dev: dev, Ino: ino})
+	}
+	return h
+}
+
+// openLog opens the log once; it stays open while the daemon knows the service.
+func (v *svc) openLog() (err error) {
+	if v.out != nil {
+		return nil
+	}
+	v.out, err = servicelog.Open(servicelog.Options{Dir: v.sup.logDir(v.name),
+		FIFO: filepath.Join(v.sup.o.FIFOs, v.name), Logger: v.sup.o.Log})
+	return err
+}
+
+// output opens the FIFO for the run. One that was removed since the last run is made again.
+func (v *svc) output() (*os.File, error) {
+	out, err := v.out.Output()
+	if !errors.Is(err, os.ErrNotExist) {
+		return out, err
+	}
+	v.out.Close()
+	v.out = nil
+	if err := v.openLog(); err != nil {
+		return nil, err
+	}
+	return v.out.Output()
+}
+
+// dropped are variables that would tell a service somebody else's story.
+var dropped = []string{"PWD", "OLDPWD", "SHLVL", "_", "HOB_ID", "HOB_ROOT", "HOB_SERVICE", "NOTIFY_SOCKET",
+	"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "HOB_HANDOFF"}
+
+// environ is the environment of the client that asked, less what does not concern the service.
+func (v *svc) environ() []string {
+	var env []string
+	for _, kv := range v.st.Env {
+		name, _, ok := strings.Cut(kv, "=")
+		if ok && !isDropped(name) {
+			env = append(env, kv)
+		}
+	}
+	return append(env, "HOB_ROOT="+v.sup.o.Root, "HOB_SERVICE="+v.name)
+}
+
+func isDropped(name string) bool {
+	return slices.Contains(dropped, name) || strings.HasPrefix(name, "LISTEN_") || strings.HasPrefix(name, "WATCHDOG_")
+}
+
+func pids(all []process.Info) []int {
+	out := make([]int, 0, len(all))
+	for _, i := range all {
+		out = append(out, i.Pid)
+	}
+	return out
+}
+
+func pidList(pids []int) string {
+	words := make([]string, len(pids))
+	for i, p := range pids {
+		words[i] = fmt.Sprint(p)
+	}
+	if len(words) == 1 {
+		return "pid " + words[0]
+	}
+	return "pids " + strings.Join(words, ", ")
+}

@@ -1,0 +1,174 @@
+package supervisor
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hobworks/hob/internal/fault"
+	"github.com/hobworks/hob/internal/process"
+	"github.com/hobworks/hob/internal/service"
+)
+
+// terminate ends the tree, aside: the service's goroutine stays free.
+func (v *svc) terminate(event) {
+	v.st.Want = service.Down
+	ctx, cancel := context.WithCancel(context.Background())
+	v.mu.Lock()
+	v.cancel, v.killed = cancel, nil
+	v.mu.Unlock()
+	p := v.proc
+	if p == nil {
+		p = process.Remains(v.mark())
+	}
+	stop := process.Stop{Signal: v.st.Stop.Signal, Grace: v.st.Stop.Timeout, Holders: v.holders()}
+	ev := event{kind: evGone, generation: v.st.Generation}
+	out := v.out
+	go func() {
+		defer cancel()
+		fault.Point("service.terminating")
+		killed, err := p.Terminate(ctx, stop)
+		if ev.killed = pids(killed); err != nil {
+			ev.kind, ev.err = evStuck, err
+		}
+		if out != nil {
+			drain(out)
+		}
+		v.post(ev)
+	}()
+}
+
+// stopRest ends what is left of a run that ended by itself; without any the state stays.
+func (v *svc) stopRest(ev event) {
+	v.st.Want = service.Down
+	if v.proc != nil {
+		v.st.State = service.Stopping
+		v.terminate(ev)
+	}
+}
+
+// gone is the end of stopping.
+func (v *svc) gone(ev event) {
+	if v.proc != nil && v.st.Exit == nil {
+		v.noteExit(v.proc.Exit())
+	}
+	v.release()
+	v.st.Pid, v.st.Start = 0, 0
+	v.st.StoppedAt = time.Now().UTC()
+	v.st.Why = ""
+	if len(ev.killed) > 0 {
+		v.st.Why = "had to kill " + pidList(ev.killed)
+	}
+	v.mu.Lock()
+	v.killed, v.cancel = ev.killed, nil
+	v.mu.Unlock()
+	if again := v.again; again != nil {
+		v.again = nil
+		v.publish()
+		v.st.State = service.Starting
+		v.spawn(*again)
+	}
+}
+
+// stuck is a tree that outlived SIGKILL: in state D, as a rule.
+func (v *svc) stuck(ev event) {
+	v.again = nil
+	v.st.Why = "can't be stopped: " + ev.err.Error()
+	v.mu.Lock()
+	v.killed, v.cancel = ev.killed, nil
+	v.mu.Unlock()
+}
+
+// startAgain remembers a start that came while stopping.
+func (v *svc) startAgain(ev event) {
+	ev.done = nil
+	v.again = &ev
+}
+
+func (v *svc) stopForGood(event) { v.again = nil }
+
+// remove forgets the service, with or without its log.
+func (v *svc) remove(log bool) error {
+	v.close()
+	v.sup.forget(v)
+	o := v.sup.o
+	for _, path := range []string{filepath.Join(o.Locks, v.name+".lock"), filepath.Join(o.FIFOs, v.name)} {
+		if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
+			return err
+		}
+	}
+	if log {
+		if err := os.RemoveAll(v.sup.logDir(v.name)); err != nil {
+			return err
+		}
+	}
+	return o.Store.Delete(v.name)
+}
+
+// Detail is what is seen only by looking at processes.
+type Detail struct {
+	Pids   []int
+	CPU    time.Duration
+	RSS    int64
+	Killed []int // by the last stop
+	Lost   int64 // bytes of the log
+}
+
+// Look looks at a service's processes. It walks /proc.
+func (s *Supervisor) Look(name string) Detail {
+	v, err := s.get(name)
+	if err != nil {
+		return Detail{}
+	}
+	v.mu.Lock()
+	p, out, killed := v.pubProc, v.pubOut, v.killed
+	v.mu.Unlock()
+	d := Detail{Killed: killed}
+	if out != nil {
+		d.Lost = out.Lost()
+	}
+	if p == nil {
+		return d
+	}
+	if tree, err := p.Tree(process.Holders{}); err == nil {
+		d.Pids = pids(tree)
+		d.CPU, d.RSS = process.Usage(d.Pids)
+	}
+	return d
+}
+
+// Drift names the variables whose values differ between the service's environment and env. The
+// values are nobody's business.
+func Drift(st service.Status, env []string) []string {
+	if env == nil || st.Env == nil {
+		return nil
+	}
+	have, want := variables(st.Env), variables(env)
+	var names []string
+	for name, value := range want {
+		if old, ok := have[name]; !ok || old != value {
+			names = append(names, name)
+		}
+	}
+	for name := range have {
+		if _, ok := want[name]; !ok {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+func variables(env []string) map[string]string {
+	m := map[string]string{}
+	for _, kv := range env {
+		name, value, ok := strings.Cut(kv, "=")
+		if ok && !isDropped(name) {
+			m[name] = value
+		}
+	}
+	return m
+}

@@ -1,0 +1,298 @@
+// Package supervisor decides a service's fate: what is started, what an exit means, what is
+// stopped and what is taken over from a killed predecessor. One goroutine owns one service; what
+// it does is a state × event table that can be printed. It never opens a socket, encodes JSON or
+// touches os/exec.
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/hobworks/hob/internal/process"
+	"github.com/hobworks/hob/internal/service"
+)
+
+// Store keeps what a successor must find again.
+type Store interface {
+	Save(service.Status) error
+	Delete(name string) error
+}
+
+// Options say where things are. All are required.
+type Options struct {
+	ID    string // of the instance; the mark of a process is ID/SERVICE/GENERATION
+	Root  string // of the project
+	Logs  string // directories for logs, FIFOs and locks, one entry a service
+	FIFOs string
+	Locks string
+	Store Store
+	Log   *slog.Logger
+}
+
+// Settle is how long a service without declared readiness has to live to count as running.
+const Settle = 300 * time.Millisecond
+
+// The errors that a caller decides on.
+var (
+	ErrNoSuchService = errors.New("no such service")
+	ErrNameTaken     = errors.New("another command has that name")
+	ErrBusy          = errors.New("it is not stopped")
+	ErrNotRunning    = errors.New("it is not running")
+	ErrClosed        = errors.New("the daemon is leaving")
+)
+
+// DiedError says that a service ended before it counted as running, or could not be executed.
+type DiedError struct {
+	Status service.Status
+}
+
+func (e *DiedError) Error() string {
+	return fmt.Sprintf("service %q: %s", e.Status.Name, e.Status.Why)
+}
+
+// Supervisor is the set of services of one instance. Its methods may be called by several
+// goroutines; they block as they say.
+type Supervisor struct {
+	o      Options
+	reaper *process.Reaper
+
+	mu     sync.Mutex // guards services, closed
+	all    map[string]*svc
+	closed bool
+}
+
+// New gives a supervisor without services.
+func New(o Options) *Supervisor {
+	return &Supervisor{o: o, reaper: process.NewReaper(), all: map[string]*svc{}}
+}
+
+// Reap collects orphans that have exited. Call it at each SIGCHLD.
+func (s *Supervisor) Reap() { s.reaper.Reap() }
+
+// get finds a service.
+func (s *Supervisor) get(name string) (*svc, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if v, ok := s.all[name]; ok {
+		return v, nil
+	}
+	return nil, fmt.Errorf("service %q: %w", name, ErrNoSuchService)
+}
+
+// obtain finds a service or makes one that is stopped.
+func (s *Supervisor) obtain(spec service.Spec) (*svc, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, ErrClosed
+	}
+	if v, ok := s.all[spec.Name]; ok {
+		return v, nil
+	}
+	v := newSvc(s, service.Status{Spec: spec, State: service.Stopped, Want: service.Down})
+	s.all[spec.Name] = v
+	return v, nil
+}
+
+func (s *Supervisor) forget(v *svc) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.all[v.name] == v {
+		delete(s.all, v.name)
+	}
+}
+
+// services lists them by name.
+func (s *Supervisor) services() []*svc {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]*svc, 0, len(s.all))
+	for _, v := range s.all {
+		all = append(all, v)
+	}
+	slices.SortFunc(all, func(a, b *svc) int {
+		if a.name < b.name {
+			return -1
+		}
+		return 1
+	})
+	return all
+}
+
+// Run starts an ad-hoc service, and waits, unless noWait is set, until it has lived for Settle
+// or ended. already means that the same command runs under that name and nothing was done. The error
+// is ErrNameTaken for another command that runs under it, unless replace is set; or a *DiedError.
+func (s *Supervisor) Run(ctx context.Context, spec service.Spec, replace, noWait bool) (st service.Status, already bool, err error) {
+	if err := service.CheckName(spec.Name); err != nil {
+		return st, false, err
+	}
+	if err := spec.CheckArgs(); err != nil {
+		return st, false, err
+	}
+	v, err := s.obtain(spec)
+	if err != nil {
+		return st, false, err
+	}
+	if now := v.status(); now.State.Alive() {
+		switch same := now.Same(spec); {
+		case same && !replace && now.State != service.Stopping:
+			st, err = v.settled(ctx, now.Generation, noWait)
+			return st, true, err
+		case !same && !replace:
+			return now, false, fmt.Errorf("service %q: %w: it runs %q in %s", spec.Name, ErrNameTaken, now.Cmd, now.Dir)
+		}
+		if _, err := v.stop(ctx); err != nil {
+			return st, false, err
+		}
+	}
+	st, err = v.start(ctx, &spec, noWait)
+	if err == nil && !st.Same(spec) {
+		// Somebody else was quicker with another command.
+		err = fmt.Errorf("service %q: %w: it runs %q in %s", spec.Name, ErrNameTaken, st.Cmd, st.Dir)
+	}
+	return st, false, err
+}
+
+// Start starts a known service with the environment it had, and waits as Run does. Running
+// ones are left alone.
+func (s *Supervisor) Start(ctx context.Context, name string) (service.Status, error) {
+	v, err := s.get(name)
+	if err != nil {
+		return service.Status{}, err
+	}
+	if now := v.status(); now.State == service.Starting || now.State == service.Running {
+		return v.settled(ctx, now.Generation, false)
+	}
+	return v.start(ctx, nil, false)
+}
+
+// Stop stops a service with its tree, and waits until nothing of it is left. One that is not
+// running stays as it is.
+func (s *Supervisor) Stop(ctx context.Context, name string) (service.Status, error) {
+	v, err := s.get(name)
+	if err != nil {
+		return service.Status{}, err
+	}
+	return v.stop(ctx)
+}
+
+// Restart stops and starts a service; env, when not nil, is its environment from now on.
+func (s *Supervisor) Restart(ctx context.Context, name string, env []string) (service.Status, error) {
+	v, err := s.get(name)
+	if err != nil {
+		return service.Status{}, err
+	}
+	st, err := v.stop(ctx)
+	if err != nil {
+		return st, err
+	}
+	spec := st.Spec
+	if env != nil {
+		spec.Env = env
+		if err := spec.CheckArgs(); err != nil {
+			return st, err
+		}
+	}
+	return v.start(ctx, &spec, false)
+}
+
+// Remove forgets a service that does not run, with its log. Some of its tree may be left over
+// from a run that ended by itself: that is stopped first.
+func (s *Supervisor) Remove(ctx context.Context, name string) (service.Status, error) {
+	v, err := s.get(name)
+	if err != nil {
+		return service.Status{}, err
+	}
+	if now := v.status(); now.State.Alive() {
+		return now, fmt.Errorf("service %q: %w but %s; stop it first", name, ErrBusy, now.State)
+	}
+	st, err := v.stop(ctx)
+	if err != nil {
+		return st, err
+	}
+	return st, v.remove(true)
+}
+
+// Signal sends a signal to the service's first process, or to its group.
+func (s *Supervisor) Signal(name string, sig Signal) (service.Status, error) {
+	v, err := s.get(name)
+	if err != nil {
+		return service.Status{}, err
+	}
+	st := v.status()
+	if !st.State.Alive() {
+		return st, fmt.Errorf("service %q: %w (%s)", name, ErrNotRunning, st.State)
+	}
+	if err := v.signal(sig); err != nil {
+		return st, fmt.Errorf("service %q: %w", name, err)
+	}
+	return st, nil
+}
+
+// Status gives one service.
+func (s *Supervisor) Status(name string) (service.Status, error) {
+	v, err := s.get(name)
+	if err != nil {
+		return service.Status{}, err
+	}
+	return v.status(), nil
+}
+
+// List gives all services, by name.
+func (s *Supervisor) List() []service.Status {
+	var all []service.Status
+	for _, v := range s.services() {
+		all = append(all, v.status())
+	}
+	return all
+}
+
+// StopAll stops every service, at once: ad-hoc services declare no order. It waits until
+// nothing of any is left; when ctx ends there is no more grace. With forget the ad-hoc ones are
+// forgotten, their logs kept.
+func (s *Supervisor) StopAll(ctx context.Context, forget bool) []service.Status {
+	all := s.services()
+	out := make([]service.Status, len(all))
+	var wg sync.WaitGroup
+	for i, v := range all {
+		wg.Go(func() {
+			st, err := v.stop(ctx)
+			if err != nil {
+				s.o.Log.Error("stop", "service", v.name, "err", err)
+			}
+			if out[i] = st; forget && st.Source == service.SourceRun && !st.State.Alive() {
+				if err := v.remove(false); err != nil {
+					s.o.Log.Error("forget", "service", v.name, "err", err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return out
+}
+
+// Close lets go of every service as it is: what runs goes on, for the next daemon to adopt. No
+// service can be started any more. It returns when the logs are no longer written.
+func (s *Supervisor) Close() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	for _, v := range s.services() {
+		v.close()
+	}
+}
+
+// Resave writes every state again: the directory was removed.
+func (s *Supervisor) Resave() {
+	for _, v := range s.services() {
+		v.resave()
+	}
+}
+
+func (s *Supervisor) logDir(name string) string { return filepath.Join(s.o.Logs, name) }

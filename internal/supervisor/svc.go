@@ -1,0 +1,256 @@
+package supervisor
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/hobworks/hob/internal/process"
+	"github.com/hobworks/hob/internal/service"
+	"github.com/hobworks/hob/internal/servicelog"
+)
+
+// svc is one service. Its goroutine owns everything above mu; what others may read is the
+// published copy below it.
+type svc struct {
+	name   string
+	sup    *Supervisor
+	events chan event
+	quit   chan struct{} // closed by close and remove
+	exited chan struct{} // closed when the goroutine has ended
+
+	st    service.Status
+	proc  *process.Process // of this or the last run, until nothing of it is left
+	out   *servicelog.Writer
+	again *event // a start that waits for the end of stopping
+
+	mu      sync.Mutex // guards all below
+	pub     service.Status
+	pubProc *process.Process
+	pubOut  *servicelog.Writer
+	killed  []int              // by the last stop
+	cancel  context.CancelFunc // no more grace for the stop that is under way
+	changed chan struct{}
+	closing bool
+}
+
+func newSvc(s *Supervisor, st service.Status) *svc {
+	v := makeSvc(s, st)
+	go v.run()
+	return v
+}
+
+// makeSvc is newSvc without the goroutine: for adoption, which comes before it.
+func makeSvc(s *Supervisor, st service.Status) *svc {
+	return &svc{name: st.Name, sup: s, st: st, pub: st, events: make(chan event),
+		quit: make(chan struct{}), exited: make(chan struct{}), changed: make(chan struct{})}
+}
+
+// run is the service's goroutine.
+func (v *svc) run() {
+	defer close(v.exited)
+	for {
+		select {
+		case ev := <-v.events:
+			v.handle(ev)
+			if ev.done != nil {
+				close(ev.done)
+			}
+		case <-v.quit:
+			return
+		}
+	}
+}
+
+// handle looks the event up in the table.
+func (v *svc) handle(ev event) {
+	if ev.generation != 0 && ev.generation != v.st.Generation {
+		return
+	}
+	r := table[v.st.State][ev.kind]
+	if r.do == nil {
+		return
+	}
+	from := v.st.State
+	v.st.State = r.to
+	r.do(v, ev)
+	if v.st.State != from {
+		v.sup.o.Log.Info("service", "service", v.name, "from", string(from), "to", string(v.st.State),
+			"pid", v.st.Pid, "why", v.st.Why)
+	}
+	v.publish()
+}
+
+// publish saves the state and shows it to everybody.
+func (v *svc) publish() {
+	if err := v.sup.o.Store.Save(v.st); err != nil {
+		v.sup.o.Log.Error("save state", "service", v.name, "err", err)
+	}
+	v.show()
+}
+
+func (v *svc) show() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.pub, v.pubProc, v.pubOut = v.st, v.proc, v.out
+	close(v.changed)
+	v.changed = make(chan struct{})
+}
+
+// status is the published state.
+func (v *svc) status() service.Status {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.pub
+}
+
+// send hands an event over and waits until it was dealt with. It is false when the service was
+// removed or let go.
+func (v *svc) send(ev event) bool {
+	ev.done = make(chan struct{})
+	select {
+	case v.events <- ev:
+		<-ev.done
+		return true
+	case <-v.quit:
+		return false
+	}
+}
+
+// post is send without waiting.
+func (v *svc) post(ev event) {
+	select {
+	case v.events <- ev:
+	case <-v.quit:
+	}
+}
+
+// await blocks until ok of the published state.
+func (v *svc) await(ctx context.Context, ok func(service.Status) bool) (service.Status, error) {
+	for {
+		v.mu.Lock()
+		st, changed := v.pub, v.changed
+		v.mu.Unlock()
+		if ok(st) {
+			return st, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return st, fmt.Errorf("wait for service %q, which is %s: %w", v.name, st.State, ctx.Err())
+		case <-v.quit:
+			return st, fmt.Errorf("service %q: %w", v.name, ErrClosed)
+		}
+	}
+}
+
+// start begins a run and waits for its verdict. A run that is already there is waited for.
+func (v *svc) start(ctx context.Context, spec *service.Spec, noWait bool) (service.Status, error) {
+	if !v.send(event{kind: evStart, spec: spec}) {
+		return v.status(), fmt.Errorf("service %q: %w", v.name, ErrClosed)
+	}
+	now := v.status()
+	generation := now.Generation
+	if now.State == service.Stopping {
+		generation++ // it starts when the stop is through
+	}
+	return v.settled(ctx, generation, noWait)
+}
+
+// settled waits until the run counts as running, or, with noWait, is executed. A run that ended
+// before that is a *DiedError; so is one that somebody stopped.
+func (v *svc) settled(ctx context.Context, generation int, noWait bool) (service.Status, error) {
+	st, err := v.await(ctx, func(st service.Status) bool {
+		switch st.State {
+		case service.Stopping:
+			return false
+		case service.Starting:
+			return noWait && st.Pid != 0 && st.Generation >= generation
+		}
+		return true
+	})
+	if err == nil && (st.State == service.Failed || st.State == service.Stopped) {
+		err = &DiedError{Status: st}
+	}
+	return st, err
+}
+
+// stop asks for the end of the run and waits until nothing of it is left; when ctx ends first
+// there is no more grace, and it waits on.
+func (v *svc) stop(ctx context.Context) (service.Status, error) {
+	if !v.send(event{kind: evStop}) {
+		return v.status(), fmt.Errorf("service %q: %w", v.name, ErrClosed)
+	}
+	release := context.AfterFunc(ctx, v.noGrace)
+	defer release()
+	st, err := v.await(context.Background(), func(st service.Status) bool { return st.State != service.Stopping })
+	if err == nil && st.State == service.Failed && st.Want == service.Down {
+		err = fmt.Errorf("service %q: %s", v.name, st.Why)
+	}
+	return st, err
+}
+
+// noGrace cuts the grace of the stop that is under way.
+func (v *svc) noGrace() {
+	v.mu.Lock()
+	cancel := v.cancel
+	v.mu.Unlock()
+	if cancel != nil {
+		cancel()
+	}
+}
+
+// Signal is a signal for a service.
+type Signal struct {
+	Number syscall.Signal
+	Group  bool // the whole process group, not only its first process
+}
+
+func (v *svc) signal(sig Signal) error {
+	v.mu.Lock()
+	p := v.pubProc
+	v.mu.Unlock()
+	switch {
+	case p == nil:
+		return ErrNotRunning
+	case sig.Group:
+		return p.SignalGroup(sig.Number)
+	}
+	return p.Signal(sig.Number)
+}
+
+// close ends the goroutine and leaves the run alone.
+func (v *svc) close() {
+	v.mu.Lock()
+	if v.closing {
+		v.mu.Unlock()
+		return
+	}
+	v.closing = true
+	close(v.quit)
+	v.mu.Unlock()
+	<-v.exited
+	if v.out != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_ = v.out.Drain(ctx)
+		v.out.Close()
+	}
+}
+
+// resave writes the state again and makes the log's directory again.
+func (v *svc) resave() {
+	v.mu.Lock()
+	out := v.pubOut
+	v.mu.Unlock()
+	if out != nil {
+		if err := out.Remake(); err != nil {
+			v.sup.o.Log.Error("make the log again", "service", v.name, "err", err)
+		}
+	}
+	if err := v.sup.o.Store.Save(v.status()); err != nil {
+		v.sup.o.Log.Error("save state", "service", v.name, "err", err)
+	}
+}
