@@ -1,0 +1,106 @@
+package hob
+
+import (
+	"context"
+	"time"
+
+	"github.com/hobworks/hob/internal/instance"
+	"github.com/hobworks/hob/internal/ipc"
+	"github.com/hobworks/hob/internal/probe"
+)
+
+// The built-in methods that every daemon answers, beside the frozen ones of package probe.
+var (
+	statusMethod = ipc.Method[struct{}, Status]{Name: "hob.status",
+		Doc: "Describes the daemon that answers."}
+	stopMethod = ipc.Method[struct{}, struct{}]{Name: "hob.stop",
+		Doc: "Asks the daemon to stop what it runs and to leave; it has left when the lock is free."}
+)
+
+// Call calls a method and decodes its result into result, which may be nil. It blocks until
+// the answer is there, ctx ends or the connection does. The error is an *Error; with Code "lost"
+// nobody knows whether the call was carried out.
+func (c *Client) Call(ctx context.Context, method string, params, result any) error {
+	return answerError(method, c.conn.Call(ctx, method, params, result))
+}
+
+// Notify sends a notification: nobody answers.
+func (c *Client) Notify(ctx context.Context, method string, params any) error {
+	return answerError(method, c.conn.Notify(ctx, method, params))
+}
+
+// Done is closed when the connection has ended.
+func (c *Client) Done() <-chan struct{} { return c.conn.Done() }
+
+// Close ends the connection, and with it the lease.
+func (c *Client) Close() error { return c.conn.Close() }
+
+// Welcome is what the daemon said of itself when it was connected to; State is "ready".
+func (c *Client) Welcome() Status {
+	s := status(c.inst)
+	s.State, s.Pid, s.Version = string(probe.Ready), c.welcome.Pid, c.welcome.Build
+	s.Protocol, s.StartedAt = c.welcome.Protocol, c.welcome.StartedAt
+	return s
+}
+
+// Stop asks the daemon to leave and waits until it has: until its lock is free. With keep, what
+// it runs is left for the next daemon. ctx bounds the wait; without a deadline it ends when the
+// daemon does.
+func (c *Client) Stop(ctx context.Context, keep bool) error {
+	var err error
+	if keep {
+		_, err = probe.RetireMethod.Call(ctx, c.conn, probe.Retire{Reason: "asked to", Client: "hob"})
+	} else {
+		_, err = stopMethod.Call(ctx, c.conn, struct{}{})
+	}
+	if err := answerError("stop the daemon", err); err != nil {
+		return err
+	}
+	return waitGone(ctx, c.inst)
+}
+
+// waitGone waits until nobody holds the instance's lock and guard.
+func waitGone(ctx context.Context, inst instance.Instance) error {
+	state, err := inst.OpenState(false)
+	if err != nil {
+		return nil // nothing is there that could be held
+	}
+	defer state.Close()
+	for pause := 2 * time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
+		held, pid := probe.Held(inst, state)
+		if !held {
+			return nil
+		}
+		t := time.NewTimer(pause)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			r := probe.Report{Verdict: probe.Stopping, Pid: pid, Err: ctx.Err()}
+			e := verdictError(inst, r)
+			e.Code = "timeout"
+			return e
+		}
+	}
+}
+
+// Probe says what is so of the instance's daemon: it connects, asks, and where nobody answers
+// looks at the lock and the files. It starts nothing, creates nothing and takes no lock. The error
+// is nil when the daemon is ready, else an *Error with the verdict; Status is filled in as far
+// as things are known in either case. Without a deadline of ctx it takes 10 s at most.
+func Probe(ctx context.Context, inst Instance) (Status, error) {
+	i, err := inst.resolve()
+	if err != nil {
+		return Status{State: string(probe.Unknown)}, err
+	}
+	ctx, _, end := withPatience(ctx, dialPatience)
+	defer end()
+	r := probe.Probe(ctx, i, hello(i, "", ""))
+	s := status(i)
+	s.State, s.Pid = string(r.Verdict), r.Pid
+	if r.Verdict == probe.Ready {
+		s.Version, s.Protocol, s.StartedAt = r.Welcome.Build, r.Welcome.Protocol, r.Welcome.StartedAt
+		return s, nil
+	}
+	return s, verdictError(i, r)
+}

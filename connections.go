@@ -1,0 +1,269 @@
+package hob
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/hobworks/hob/internal/instance"
+	"github.com/hobworks/hob/internal/ipc"
+	"github.com/hobworks/hob/internal/probe"
+)
+
+// silentTime is how long a connection may exist without a first message.
+const silentTime = 10 * time.Second
+
+// connections are the open ones. The zero value is ready for use.
+type connections struct {
+	mu       sync.Mutex // guards all below
+	all      map[*ipc.Conn]struct{}
+	silent   []*ipc.Conn   // that have not said anything yet, oldest first
+	draining string        // why the daemon leaves; "" while it stays
+	calls    int           // that a Handler is answering
+	quiet    chan struct{} // closed when draining and calls is 0
+}
+
+// most is how many connections are held at once: half of what the process may open.
+func most() int {
+	var r syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &r) != nil {
+		return 512
+	}
+	return int(min(r.Cur/2, 4096))
+}
+
+var maxConnections = sync.OnceValue(most)
+
+// add admits c; where there are too many, the one that has been silent longest has to go, and
+// c itself when none is silent.
+func (cs *connections) add(c *ipc.Conn) (evicted *ipc.Conn) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if cs.all == nil {
+		cs.all = map[*ipc.Conn]struct{}{}
+	}
+	cs.all[c] = struct{}{}
+	cs.silent = append(cs.silent, c)
+	if len(cs.all) <= maxConnections() {
+		return nil
+	}
+	evicted = cs.silent[0]
+	cs.drop(evicted)
+	return evicted
+}
+
+func (cs *connections) drop(c *ipc.Conn) {
+	delete(cs.all, c)
+	cs.unsilence(c)
+}
+
+func (cs *connections) unsilence(c *ipc.Conn) {
+	for i, s := range cs.silent {
+		if s == c {
+			cs.silent = append(cs.silent[:i], cs.silent[i+1:]...)
+			return
+		}
+	}
+}
+
+func (cs *connections) spoke(c *ipc.Conn) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	cs.unsilence(c)
+}
+
+func (cs *connections) remove(c *ipc.Conn) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	cs.drop(c)
+}
+
+func (cs *connections) count() int {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	return len(cs.all)
+}
+
+// drain makes every hello and every call from now on be answered with draining; the channel is
+// closed when the calls that were under way have ended.
+func (cs *connections) drain(why string) (quiet <-chan struct{}) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	cs.draining, cs.quiet = why, make(chan struct{})
+	if cs.calls == 0 {
+		close(cs.quiet)
+	}
+	return cs.quiet
+}
+
+// begin admits a call, unless the daemon is leaving.
+func (cs *connections) begin() (why string) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if cs.draining == "" {
+		cs.calls++
+	}
+	return cs.draining
+}
+
+func (cs *connections) end() {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if cs.calls--; cs.calls == 0 && cs.quiet != nil {
+		close(cs.quiet)
+	}
+}
+
+func (cs *connections) leaving() string {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	return cs.draining
+}
+
+// closeAll closes every connection; more can't come.
+func (cs *connections) closeAll() {
+	cs.mu.Lock()
+	all := make([]*ipc.Conn, 0, len(cs.all))
+	for c := range cs.all {
+		all = append(all, c)
+	}
+	cs.mu.Unlock()
+	for _, c := range all {
+		c.Close()
+	}
+}
+
+// accept serves connections until the listener is closed.
+func (s *server) accept(l *ipc.Listener) {
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			if !errors.Is(err, net.ErrClosed) {
+				s.log.Error("accept", "err", err)
+			}
+			return
+		}
+		s.admit(c)
+	}
+}
+
+// admit serves a client of this user; another's connection is closed without a byte.
+func (s *server) admit(c *net.UnixConn) {
+	creds, err := ipc.PeerCreds(c)
+	if err != nil || creds.Uid != os.Geteuid() {
+		s.log.Warn("foreign client", "uid", creds.Uid, "pid", creds.Pid)
+		c.Close()
+		return
+	}
+	s.serveConn(c)
+}
+
+func (s *server) serveConn(c net.Conn) {
+	var conn *ipc.Conn
+	spoke := make(chan struct{})
+	conn = ipc.NewConn(context.Background(), c, ipc.ConnOptions{
+		Handler:           s.dispatch,
+		OnFirstFrame:      func() { close(spoke) },
+		FirstFrameTimeout: silentTime,
+		OnPanic: func(v any, stack []byte) {
+			s.log.Error("panic in a handler", "value", v, "stack", string(stack))
+		},
+	})
+	if old := s.conns.add(conn); old != nil {
+		old.Close()
+	}
+	go func() {
+		select {
+		case <-spoke:
+			s.conns.spoke(conn)
+		case <-conn.Done():
+		}
+		<-conn.Done()
+		s.conns.remove(conn)
+	}()
+}
+
+// dispatch answers one request: hob.* at once, everything else when the daemon is running.
+func (s *server) dispatch(ctx context.Context, c *ipc.Conn, r *ipc.Request) (any, error) {
+	if strings.HasPrefix(r.Method, "hob.") {
+		return s.builtin.Handle(ctx, r.Method, r.Params)
+	}
+	if why := s.conns.begin(); why != "" {
+		return nil, wireError(&Error{Code: "draining", Message: r.Method + ": the daemon is leaving: " + why})
+	}
+	defer s.conns.end()
+	select {
+	case <-s.running:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	req := &Request{Method: r.Method, Params: r.Params, Notify: func(method string, params any) error {
+		return c.Notify(ctx, method, params)
+	}}
+	result, err := s.handler(ctx, req)
+	if err != nil {
+		return nil, wireError(err)
+	}
+	return result, nil
+}
+
+// builtins are the methods that every daemon answers.
+func (s *server) builtins() *ipc.Mux {
+	m := &ipc.Mux{}
+	probe.HelloMethod.Bind(m, s.hello)
+	probe.RetireMethod.Bind(m, func(_ context.Context, p probe.Retire) (probe.RetireReply, error) {
+		s.ask(stopRequest{reason: "retire: " + p.Reason, keep: true})
+		return probe.RetireReply{}, nil
+	})
+	stopMethod.Bind(m, func(context.Context, struct{}) (struct{}, error) {
+		s.ask(stopRequest{reason: "asked to stop"})
+		return struct{}{}, nil
+	})
+	statusMethod.Bind(m, func(context.Context, struct{}) (Status, error) { return s.status(), nil })
+	return m
+}
+
+// hello never waits on the work. It looks at the lock after the request came in: a daemon whose
+// lock file was replaced does not say "ready" any more.
+func (s *server) hello(_ context.Context, h probe.Hello) (probe.HelloReply, error) {
+	if why := s.conns.leaving(); why != "" {
+		return probe.HelloReply{Draining: &probe.Leaving{Retry: true, Reason: why}}, nil
+	}
+	if !s.lock.Load().Current() {
+		s.nudge()
+		return probe.HelloReply{Draining: &probe.Leaving{Retry: true, Reason: "its lock file was removed"}}, nil
+	}
+	protocol := min(h.Protocol[1], probe.MaxProtocol)
+	if protocol < max(h.Protocol[0], probe.MinProtocol) {
+		return probe.HelloReply{Incompatible: &probe.Incompatible{
+			Protocol: [2]int{probe.MinProtocol, probe.MaxProtocol}, Build: s.o.Build}}, nil
+	}
+	if h.Root != (instance.Root{}) && !h.Root.Same(s.inst.Root) {
+		return probe.HelloReply{RootMismatch: &probe.RootMismatch{Root: s.inst.Root}}, nil
+	}
+	return probe.HelloReply{Welcome: &probe.Welcome{Protocol: protocol, Build: s.o.Build, Pid: s.self.Pid,
+		ID: s.inst.ID, Root: s.inst.Root, StartedAt: s.started}}, nil
+}
+
+func (s *server) status() Status {
+	st := status(s.inst)
+	st.State, st.Pid, st.Version, st.Protocol = string(probe.Ready), s.self.Pid, s.o.Build, probe.MaxProtocol
+	st.StartedAt, st.Connections = s.started, s.conns.count()
+	if s.conns.leaving() != "" {
+		st.State = string(probe.Draining)
+	}
+	return st
+}
+
+// ask requests a stop; a second one is a request to hurry, which the first one's reader sees.
+func (s *server) ask(r stopRequest) {
+	select {
+	case s.stopReq <- r:
+	default:
+	}
+}

@@ -1,0 +1,230 @@
+package hob
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"github.com/hobworks/hob/internal/fault"
+	"github.com/hobworks/hob/internal/instance"
+	"github.com/hobworks/hob/internal/ipc"
+	"github.com/hobworks/hob/internal/lock"
+)
+
+const (
+	slowPoll  = time.Minute      // behind the watch, which can be missing or miss something
+	fastPoll  = 2 * time.Second  // where there is no watch
+	rootGrace = 30 * time.Second // a project's directory may be gone that long: git worktree, a remount
+)
+
+// keep looks after the daemon's place until ctx ends: is the lock file still the one, is the
+// socket still there, is the project?
+func (s *server) keep(ctx context.Context) {
+	var rootGone time.Time
+	for {
+		changed, stop := s.watch()
+		poll := slowPoll
+		if changed == nil {
+			poll = fastPoll
+		}
+		if !rootGone.IsZero() {
+			poll = min(poll, time.Second)
+		}
+		s.check()
+		switch {
+		case s.inst.Root.Exists():
+			rootGone = time.Time{}
+		case rootGone.IsZero():
+			rootGone = time.Now()
+		case time.Since(rootGone) >= rootGrace:
+			s.log.Warn("the project's directory is gone", "project", s.inst.Root.Path)
+			s.ask(stopRequest{reason: "the project's directory is gone"})
+		}
+		t := time.NewTimer(poll)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			stop()
+			return
+		case <-changed:
+		case <-s.nudged:
+		case <-t.C:
+		}
+		t.Stop()
+		stop()
+	}
+}
+
+// watch is made anew for each look: a directory that was removed and made again is another one.
+// It is in place before the look, so that nothing between two looks goes unseen.
+func (s *server) watch() (<-chan struct{}, func()) {
+	changed, stop, err := instance.Watch([]string{s.inst.State, s.inst.Dir()}, []string{s.inst.Root.Path})
+	if err != nil {
+		s.log.Debug("no watch, polling", "err", err)
+		return nil, func() {}
+	}
+	return changed, stop
+}
+
+// nudge asks for a look now.
+func (s *server) nudge() {
+	select {
+	case s.nudged <- struct{}{}:
+	default:
+	}
+}
+
+// check mends what was removed. When the lock's path is not our inode any more and another has
+// the new one, that one rules: we leave and unlink nothing.
+func (s *server) check() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.conns.leaving() != "" {
+		return
+	}
+	if !s.lock.Load().Current() && !s.relock() {
+		return
+	}
+	if s.listener.Published() && s.identityThere() {
+		return
+	}
+	if err := s.republish(); err != nil {
+		s.log.Error("publish the socket again", "err", err)
+		return
+	}
+	s.log.Warn("files of the daemon were removed and are back", "dir", s.inst.Dir())
+	if s.o.Heal != nil {
+		s.o.Heal()
+	}
+}
+
+// relock takes the new lock file. The guard is still ours, so no client can be between its guard
+// and its lock.
+func (s *server) relock() bool {
+	state, err := s.inst.OpenState(true)
+	if err != nil {
+		s.log.Error("open the state directory again", "err", err)
+		return false
+	}
+	l, err := lock.TryAcquire(state, s.inst.LockName())
+	if err != nil {
+		state.Close()
+		if isHeld(err) {
+			s.log.Warn("the lock file was removed and another daemon has the new one")
+			s.ask(stopRequest{reason: "another daemon has the lock", keep: true, yield: true})
+			return false
+		}
+		s.log.Error("take the lock again", "err", err)
+		return false
+	}
+	// The old descriptors stay open: the old inode must not be given to another file while
+	// somebody could still compare it.
+	s.state = state
+	s.lock.Store(l)
+	s.log.Warn("the lock file was removed, a new one is held")
+	if err := s.writeRecord(lock.Serving); err != nil {
+		s.log.Error("write the record", "err", err)
+	}
+	return true
+}
+
+func (s *server) identityThere() bool {
+	_, err := os.Lstat(s.inst.Path(instance.PidName))
+	return err == nil
+}
+
+// republish binds a new socket when the old name is lost: a socket can be named only once.
+func (s *server) republish() error {
+	dir, err := s.inst.OpenDir(s.state, true)
+	if err != nil {
+		return err
+	}
+	old := s.dir
+	s.dir = dir
+	if err := s.writeIdentity(); err != nil {
+		return err
+	}
+	if err := s.writeRecord(lock.Serving); err != nil {
+		return err
+	}
+	if s.listener.Published() {
+		old.Close()
+		return nil
+	}
+	l, err := ipc.Listen(dir, instance.SocketName)
+	if err != nil {
+		return err
+	}
+	go s.accept(l)
+	if err := l.Publish(); err != nil {
+		l.Close()
+		return err
+	}
+	fault.Point("daemon.republished")
+	// Whoever connected to the old one is served; nobody else can reach it.
+	_ = s.listener.Close()
+	s.listener = l
+	return nil
+}
+
+// grace is how long calls that are under way may take to end after Stop.
+const grace = 2 * time.Second
+
+// stop leaves in good order. The socket goes first and while the lock is held, so that it can
+// only be ours; the backlog is answered, so that nobody who got through sees a reset; and the lock
+// is released by the exit of the process, after everything.
+func (s *server) stop(why stopRequest) {
+	s.log.Info("stopping", "reason", why.reason, "keep", why.keep)
+	quiet := s.conns.drain(why.reason)
+	s.mu.Lock()
+	l := s.listener
+	if !why.yield {
+		_ = s.writeRecord(lock.Stopping)
+		fault.Point("daemon.stop.recorded")
+		_ = l.Unpublish()
+		fault.Point("daemon.stop.unpublished")
+	}
+	s.mu.Unlock()
+	for {
+		c, ok := l.AcceptPending()
+		if !ok {
+			break
+		}
+		s.admit(c)
+	}
+	_ = l.Close()
+	fault.Point("daemon.stop.drained")
+	s.end(why, quiet)
+	fault.Point("daemon.stop.stopped")
+	s.conns.closeAll()
+	if !why.yield {
+		_ = instance.Remove(s.dir, instance.PidName)
+		fault.Point("daemon.stop.pid-removed")
+		_ = s.writeRecord(lock.Gone)
+	}
+	s.log.Info("stopped")
+}
+
+// end lets Run and then Stop finish, and gives calls a moment.
+func (s *server) end(why stopRequest, quiet <-chan struct{}) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		select {
+		case <-s.o.Hurry:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	<-s.running
+	if s.o.Stop != nil {
+		s.o.Stop(ctx, why.keep)
+	}
+	t := time.NewTimer(grace)
+	defer t.Stop()
+	select {
+	case <-quiet:
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
