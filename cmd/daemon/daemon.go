@@ -1,0 +1,172 @@
+// Package daemon is the program hobd: it wires the supervisor to the public package hob, whose
+// ordinary user it is, and turns signals into requests. It never decides a service's fate.
+package daemon
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+
+	"github.com/hobworks/hob"
+	"github.com/hobworks/hob/internal/fault"
+	"github.com/hobworks/hob/internal/instance"
+	"github.com/hobworks/hob/internal/service"
+	"github.com/hobworks/hob/internal/store"
+	"github.com/hobworks/hob/internal/supervisor"
+	"github.com/hobworks/hob/internal/version"
+)
+
+// Main runs hobd and returns its exit status: 0 after an orderly stop, 1 when it could not
+// serve, 2 when it was called wrongly.
+func Main(args []string, stdout, stderr io.Writer) int {
+	// First of all: a TERM during the start must abort it, not be lost; and what is ignored
+	// here would be ignored in every service (signal(7)).
+	sig := catch()
+	unblock()
+	fault.Point("daemon.start")
+	flags := flag.NewFlagSet("hobd", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	project := flags.String("project", "", "the project's `directory`; default: the one that the working directory lies in")
+	foreground := flags.Bool("foreground", false, "serve in the foreground, started by hand or by a service manager")
+	ver := flags.Bool("version", false, "print the version")
+	if err := flags.Parse(args); err != nil || flags.NArg() > 0 {
+		if flags.NArg() > 0 {
+			fmt.Fprintf(stderr, "hobd: unexpected argument %q\n", flags.Arg(0))
+		}
+		return 2
+	}
+	if *ver {
+		fmt.Fprintln(stdout, "hobd", version.String())
+		return 0
+	}
+	d, err := newDaemon(*project, newLogger(stderr))
+	if err == nil {
+		err = d.serve(sig, *foreground)
+	}
+	if err != nil {
+		complain(stderr, err)
+		return 1
+	}
+	return 0
+}
+
+// daemon is hobd for one project.
+type daemon struct {
+	inst  instance.Instance
+	log   *slog.Logger
+	store *store.Store
+	sup   *supervisor.Supervisor
+	found []service.Status // what Load read, until Run adopts it
+}
+
+func newDaemon(project string, log *slog.Logger) (*daemon, error) {
+	root, err := findRoot(project)
+	if err != nil {
+		return nil, err
+	}
+	inst, err := instance.New(root, "")
+	if err != nil {
+		return nil, err
+	}
+	return &daemon{inst: inst, log: log}, nil
+}
+
+func findRoot(project string) (instance.Root, error) {
+	if project != "" {
+		return instance.OpenRoot(project)
+	}
+	return instance.FindRoot(".")
+}
+
+// serve blocks for the daemon's whole life.
+func (d *daemon) serve(sig *signals, foreground bool) error {
+	d.sup = supervisor.New(supervisor.Options{
+		ID: d.inst.ID, Root: d.inst.Root.Path, Log: d.log, Store: lateStore{d},
+		Logs: d.inst.Path(instance.LogsName), FIFOs: d.inst.Path(instance.FIFOName), Locks: d.inst.Path(instance.LocksName),
+	})
+	ctx, stop := context.WithCancelCause(context.Background())
+	defer stop(nil)
+	hurry := make(chan struct{}, 1)
+	go sig.serve(reactions{
+		stop: func(name string) { stop(fmt.Errorf("%s", name)) }, hurry: hurry,
+		child: d.sup.Reap, foreground: foreground, log: d.log,
+	})
+	return hob.Serve(ctx, hob.Instance{Dir: d.inst.Root.Path}, d.handler(), &hob.ServeOptions{
+		Build: version.String(), Logger: d.log, Foreground: foreground,
+		Load: d.load, Run: d.run, Heal: d.heal, Stop: d.stop, Hurry: hurry,
+	})
+}
+
+// lateStore is the daemon's store, which can't be opened before the lock is held.
+type lateStore struct{ d *daemon }
+
+func (l lateStore) Save(st service.Status) error { return l.d.store.Save(st) }
+func (l lateStore) Delete(name string) error     { return l.d.store.Delete(name) }
+
+// load reads the state that an earlier daemon left.
+func (d *daemon) load(context.Context) (err error) {
+	if err := supervisor.Prepare(); err != nil {
+		return err
+	}
+	if d.store, err = store.New(d.inst); err != nil {
+		return err
+	}
+	if err := d.directories(); err != nil {
+		return err
+	}
+	found, bad, err := d.store.Load()
+	for _, b := range bad {
+		d.log.Warn("load", "err", b)
+	}
+	d.found = found
+	return err
+}
+
+// directories makes those that the supervisor writes to.
+func (d *daemon) directories() error {
+	state, err := d.inst.OpenState(true)
+	if err != nil {
+		return err
+	}
+	defer state.Close()
+	dir, err := d.inst.OpenDir(state, true)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	for _, name := range []string{instance.LogsName, instance.FIFOName, instance.LocksName} {
+		sub, err := instance.OpenSub(dir, name, true)
+		if err != nil {
+			return err
+		}
+		sub.Close()
+	}
+	return nil
+}
+
+// run adopts what still runs.
+func (d *daemon) run(context.Context) {
+	fault.Point("daemon.adopting")
+	if err := d.sup.Adopt(d.found); err != nil {
+		d.log.Error("adopt", "err", err)
+	}
+	d.found = nil
+}
+
+// heal writes everything anew after the instance directory was removed.
+func (d *daemon) heal() {
+	if err := d.directories(); err != nil {
+		d.log.Error("make the directories again", "err", err)
+		return
+	}
+	d.sup.Resave()
+}
+
+func (d *daemon) stop(ctx context.Context, keep bool) {
+	if !keep {
+		d.sup.StopAll(ctx, false)
+	}
+	d.sup.Close()
+}

@@ -1,0 +1,23 @@
+package daemon
+
+import (
+	"time"
+
+	"github.com/hobworks/hob/internal/api"
+	"github.com/hobworks/hob/internal/service"
+	"github.com/hobworks/hob/internal/supervisor"
+)
+
+// document is a service as clients see it, with what only a look at its processes tells. env, when
+// not nil, is the caller's, for the drift.
+func (d *daemon) document(st service.Status, env []string) api.Service {
+	s := api.NewService(st, time.Now())
+	look := d.sup.Look(st.Name)
+	s.Pids, s.Killed, s.LogLost = look.Pids, look.Killed, look.Lost
+	s.RSSBytes = look.RSS
+	if up := time.Duration(s.UptimeMS) * time.Millisecond; up > 0 {
+		s.CPUPercent = float64(look.CPU) / float64(up) * 100
+	}
+	s.EnvDrift = supervisor.Drift(st, env)
+	return s
+}

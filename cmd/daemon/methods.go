@@ -1,0 +1,180 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/hobworks/hob"
+	"github.com/hobworks/hob/internal/api"
+	"github.com/hobworks/hob/internal/service"
+	"github.com/hobworks/hob/internal/supervisor"
+)
+
+// handler answers hobd's own methods.
+func (d *daemon) handler() hob.Handler {
+	var m api.Mux
+	api.ServiceRun.Bind(&m, d.serviceRun)
+	api.ServiceStart.Bind(&m, d.serviceStart)
+	api.ServiceStop.Bind(&m, d.serviceStop)
+	api.ServiceRestart.Bind(&m, d.serviceRestart)
+	api.ServiceRemove.Bind(&m, d.serviceRemove)
+	api.ServiceKill.Bind(&m, d.serviceKill)
+	api.ServiceList.Bind(&m, d.serviceList)
+	api.ServiceWait.Bind(&m, d.serviceWait)
+	api.ProjectDown.Bind(&m, d.projectDown)
+	return func(ctx context.Context, r *hob.Request) (any, error) {
+		result, err := m.Handle(ctx, r.Method, r.Params)
+		return result, coded(err)
+	}
+}
+
+// coded gives the supervisor's errors the codes that clients read.
+func coded(err error) error {
+	if err == nil {
+		return nil
+	}
+	var died *supervisor.DiedError
+	var known *hob.Error
+	e := &hob.Error{Message: err.Error(), Err: err}
+	switch {
+	case errors.As(err, &known):
+		return err
+	case errors.Is(err, supervisor.ErrNoSuchService):
+		e.Code, e.Hint = api.CodeNoSuchService, "see \"hob ps\""
+	case errors.Is(err, supervisor.ErrNameTaken):
+		e.Code, e.Hint = api.CodeNameTaken, "use another name, or --replace"
+	case errors.As(err, &died):
+		e.Code = api.CodeStartFailed
+	case errors.Is(err, supervisor.ErrBusy):
+		e.Code = api.CodeBusy
+	case errors.Is(err, supervisor.ErrNotRunning):
+		e.Code = api.CodeNotRunning
+	case errors.Is(err, supervisor.ErrClosed):
+		e.Code = api.CodeDraining
+	default:
+		return err
+	}
+	return e
+}
+
+func (d *daemon) serviceRun(ctx context.Context, p api.RunParams) (api.RunResult, error) {
+	spec := service.Spec{Name: p.Name, Cmd: p.Cmd, Dir: p.Dir, Env: p.Env, Source: service.SourceRun, Stop: service.DefaultStop}
+	if err := errors.Join(service.CheckName(p.Name), spec.CheckArgs()); err != nil {
+		return api.RunResult{}, &hob.Error{Code: api.CodeUsage, Message: err.Error(), Err: err}
+	}
+	st, already, err := d.sup.Run(ctx, spec, p.Replace, p.NoWait)
+	if err != nil {
+		return api.RunResult{}, err
+	}
+	return api.RunResult{Service: d.document(st, p.Env), Already: already}, nil
+}
+
+// each does f for every name, in order, and stops at the first error.
+func (d *daemon) each(names []string, env []string, f func(name string) (service.Status, error)) (api.ServicesResult, error) {
+	var r api.ServicesResult
+	if len(names) == 0 {
+		return r, &hob.Error{Code: api.CodeUsage, Message: "no service was named"}
+	}
+	for _, name := range names {
+		st, err := f(name)
+		if err != nil {
+			return r, err
+		}
+		r.Services = append(r.Services, d.document(st, env))
+	}
+	return r, nil
+}
+
+func (d *daemon) serviceStart(ctx context.Context, p api.NamesParams) (api.ServicesResult, error) {
+	return d.each(p.Names, p.Env, func(name string) (service.Status, error) { return d.sup.Start(ctx, name) })
+}
+
+func (d *daemon) serviceStop(_ context.Context, p api.NamesParams) (api.ServicesResult, error) {
+	// The client may go: what it asked for is done all the same, with the grace that was set.
+	return d.each(p.Names, nil, func(name string) (service.Status, error) { return d.sup.Stop(context.Background(), name) })
+}
+
+func (d *daemon) serviceRestart(ctx context.Context, p api.NamesParams) (api.ServicesResult, error) {
+	return d.each(p.Names, p.Env, func(name string) (service.Status, error) { return d.sup.Restart(ctx, name, p.Env) })
+}
+
+func (d *daemon) serviceRemove(ctx context.Context, p api.NamesParams) (api.ServicesResult, error) {
+	return d.each(p.Names, nil, func(name string) (service.Status, error) { return d.sup.Remove(ctx, name) })
+}
+
+func (d *daemon) serviceKill(_ context.Context, p api.KillParams) (api.ServicesResult, error) {
+	sig, err := signalNumber(p.Signal)
+	if err != nil {
+		return api.ServicesResult{}, &hob.Error{Code: api.CodeUsage, Message: err.Error()}
+	}
+	return d.each([]string{p.Name}, nil, func(name string) (service.Status, error) {
+		return d.sup.Signal(name, supervisor.Signal{Number: sig, Group: p.Group})
+	})
+}
+
+// signalNumber reads "HUP", "sighup" or "1".
+func signalNumber(s string) (syscall.Signal, error) {
+	if n, err := strconv.Atoi(s); err == nil {
+		if n < 1 || n > 64 {
+			return 0, fmt.Errorf("signal %d: not between 1 and 64", n)
+		}
+		return syscall.Signal(n), nil
+	}
+	name := strings.ToUpper(s)
+	if !strings.HasPrefix(name, "SIG") {
+		name = "SIG" + name
+	}
+	if n := unix.SignalNum(name); n != 0 {
+		return n, nil
+	}
+	return 0, fmt.Errorf("signal %q is not known", s)
+}
+
+func (d *daemon) serviceList(_ context.Context, p api.NamesParams) (api.ServicesResult, error) {
+	r := api.ServicesResult{Services: []api.Service{}}
+	if len(p.Names) > 0 {
+		return d.each(p.Names, p.Env, d.sup.Status)
+	}
+	for _, st := range d.sup.List() {
+		r.Services = append(r.Services, d.document(st, nil))
+	}
+	return r, nil
+}
+
+func (d *daemon) serviceWait(ctx context.Context, p api.WaitParams) (api.ServicesResult, error) {
+	var st service.Status
+	var err error
+	switch what, expr, _ := strings.Cut(p.For, ":"); what {
+	case "ready":
+		st, err = d.sup.WaitReady(ctx, p.Name)
+	case "exit":
+		st, err = d.sup.WaitExit(ctx, p.Name)
+	case "log":
+		re, rerr := regexp.Compile(expr)
+		if rerr != nil {
+			return api.ServicesResult{}, &hob.Error{Code: api.CodeUsage, Message: rerr.Error()}
+		}
+		st, err = d.sup.WaitLog(ctx, p.Name, re.Match)
+	default:
+		err = &hob.Error{Code: api.CodeUsage, Message: fmt.Sprintf("wait for %q: not ready, exit or log:RE", p.For)}
+	}
+	if err != nil {
+		return api.ServicesResult{}, err
+	}
+	return api.ServicesResult{Services: []api.Service{d.document(st, nil)}}, nil
+}
+
+func (d *daemon) projectDown(context.Context, api.None) (api.DownResult, error) {
+	r := api.DownResult{Services: []api.Service{}}
+	for _, st := range d.sup.StopAll(context.Background(), true) {
+		r.Services = append(r.Services, d.document(st, nil))
+	}
+	return r, nil
+}

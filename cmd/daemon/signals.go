@@ -1,0 +1,67 @@
+package daemon
+
+import (
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime"
+	"syscall"
+)
+
+// signals are all that can be caught, from before anything else happens.
+type signals struct {
+	c chan os.Signal
+}
+
+// catch catches every signal. Never signal.Ignore: SIG_IGN is inherited by services, whereas a
+// caught signal is reset to its default by exec (signal(7)); also SIGHUP that nohup, or SIGINT that
+// a shell's "&", made this process ignore.
+func catch() *signals {
+	s := &signals{c: make(chan os.Signal, 64)}
+	signal.Notify(s.c)
+	return s
+}
+
+// reactions are what signals lead to.
+type reactions struct {
+	stop       func(name string)
+	hurry      chan<- struct{} // a second request to stop
+	child      func()
+	foreground bool
+	log        *slog.Logger
+}
+
+// serve handles signals for ever.
+func (s *signals) serve(r reactions) {
+	stopping := false
+	for sig := range s.c {
+		switch sig {
+		case syscall.SIGCHLD:
+			r.child()
+		case syscall.SIGQUIT:
+			dump()
+		case syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP:
+			if sig != syscall.SIGTERM && !r.foreground {
+				r.log.Debug("signal", "name", sig.String())
+				continue
+			}
+			if stopping {
+				select {
+				case r.hurry <- struct{}{}:
+				default:
+				}
+				continue
+			}
+			stopping = true
+			r.stop(sig.String())
+		}
+	}
+}
+
+// dump writes every goroutine's stack to stderr and ends the process as a crash would: what it
+// runs goes on, for the next daemon.
+func dump() {
+	buf := make([]byte, 1<<20)
+	os.Stderr.Write(buf[:runtime.Stack(buf, true)])
+	os.Exit(2)
+}
