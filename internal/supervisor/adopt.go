@@ -4,6 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -21,7 +24,7 @@ func (s *Supervisor) Adopt(all []service.Status) error {
 		s.o.Log.Error("look for processes of an earlier daemon", "err", err)
 	}
 	var wg sync.WaitGroup
-	for _, st := range all {
+	for _, st := range append(all, s.rebuilt(all, marked)...) {
 		v := makeSvc(s, st)
 		s.mu.Lock()
 		s.all[st.Name] = v
@@ -47,6 +50,46 @@ func (s *Supervisor) marked() (map[string][]process.Marked, error) {
 		byMark[m.Mark] = append(byMark[m.Mark], m)
 	}
 	return byMark, err
+}
+
+// rebuilt makes up the state of services whose files were lost, from the processes that still
+// run for them.
+func (s *Supervisor) rebuilt(known []service.Status, marked map[string][]process.Marked) []service.Status {
+	var all []service.Status
+	for mark, found := range marked {
+		name, generation, ok := parseMark(mark)
+		has := func(st service.Status) bool { return st.Name == name }
+		if !ok || slices.ContainsFunc(known, has) || slices.ContainsFunc(all, has) {
+			continue
+		}
+		for _, m := range found {
+			if m.Session != m.Pid {
+				continue
+			}
+			d, err := process.Describe(m.ID)
+			if err != nil || len(d.Args) == 0 {
+				s.o.Log.Error("rebuild the state of a service", "service", name, "pid", m.Pid, "err", err)
+				continue
+			}
+			s.o.Log.Warn("state of a service was lost and is rebuilt from its process", "service", name, "pid", m.Pid)
+			all = append(all, service.Status{
+				Spec:  service.Spec{Name: name, Cmd: d.Args, Dir: d.Dir, Env: d.Env, Source: service.SourceRun, Stop: service.DefaultStop},
+				State: service.Running, Want: service.Up, Generation: generation, StartedAt: d.StartedAt, ReadyAt: d.StartedAt,
+				Pid: m.Pid, Start: m.ID.Start, Boot: m.ID.Boot})
+			break
+		}
+	}
+	return all
+}
+
+// parseMark takes ID/SERVICE/GENERATION apart.
+func parseMark(mark string) (name string, generation int, ok bool) {
+	parts := strings.Split(mark, "/")
+	if len(parts) != 3 || service.CheckName(parts[1]) != nil {
+		return "", 0, false
+	}
+	generation, err := strconv.Atoi(parts[2])
+	return parts[1], generation, err == nil
 }
 
 // adopt makes the state true. It runs before the service's goroutine does. again means that the
