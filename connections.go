@@ -3,8 +3,10 @@ package hob
 import (
 	"context"
 	"errors"
+	"maps"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -22,10 +24,8 @@ const silentTime = 10 * time.Second
 type connections struct {
 	mu       sync.Mutex // guards all below
 	all      map[*ipc.Conn]struct{}
-	silent   []*ipc.Conn   // that have not said anything yet, oldest first
-	draining string        // why the daemon leaves; "" while it stays
-	calls    int           // that a Handler is answering
-	quiet    chan struct{} // closed when draining and calls is 0
+	silent   []*ipc.Conn // that have not said anything yet, oldest first
+	draining string      // why the daemon leaves; "" while it stays
 }
 
 // most is how many connections are held at once: half of what the process may open.
@@ -89,34 +89,11 @@ func (cs *connections) count() int {
 	return len(cs.all)
 }
 
-// drain makes every hello and every call from now on be answered with draining; the channel is
-// closed when the calls that were under way have ended.
-func (cs *connections) drain(why string) (quiet <-chan struct{}) {
+// drain makes every hello and every call from now on be answered with draining.
+func (cs *connections) drain(why string) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	cs.draining, cs.quiet = why, make(chan struct{})
-	if cs.calls == 0 {
-		close(cs.quiet)
-	}
-	return cs.quiet
-}
-
-// begin admits a call, unless the daemon is leaving.
-func (cs *connections) begin() (why string) {
-	cs.mu.Lock()
-	defer cs.mu.Unlock()
-	if cs.draining == "" {
-		cs.calls++
-	}
-	return cs.draining
-}
-
-func (cs *connections) end() {
-	cs.mu.Lock()
-	defer cs.mu.Unlock()
-	if cs.calls--; cs.calls == 0 && cs.quiet != nil {
-		close(cs.quiet)
-	}
+	cs.draining = why
 }
 
 func (cs *connections) leaving() string {
@@ -125,17 +102,16 @@ func (cs *connections) leaving() string {
 	return cs.draining
 }
 
-// closeAll closes every connection; more can't come.
-func (cs *connections) closeAll() {
+// finish closes every connection, when what it asked is answered or ctx ends; more can't come.
+func (cs *connections) finish(ctx context.Context) {
 	cs.mu.Lock()
-	all := make([]*ipc.Conn, 0, len(cs.all))
-	for c := range cs.all {
-		all = append(all, c)
-	}
+	all := slices.Collect(maps.Keys(cs.all))
 	cs.mu.Unlock()
+	var wg sync.WaitGroup
 	for _, c := range all {
-		c.Close()
+		wg.Go(func() { _ = c.Finish(ctx) })
 	}
+	wg.Wait()
 }
 
 // accept serves connections until the listener is closed.
@@ -193,10 +169,9 @@ func (s *server) dispatch(ctx context.Context, c *ipc.Conn, r *ipc.Request) (any
 	if strings.HasPrefix(r.Method, "hob.") {
 		return s.builtin.Handle(ctx, r.Method, r.Params)
 	}
-	if why := s.conns.begin(); why != "" {
+	if why := s.conns.leaving(); why != "" {
 		return nil, wireError(&Error{Code: "draining", Message: r.Method + ": the daemon is leaving: " + why})
 	}
-	defer s.conns.end()
 	select {
 	case <-s.running:
 	case <-ctx.Done():

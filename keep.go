@@ -167,7 +167,7 @@ func (s *server) republish() error {
 	return nil
 }
 
-// grace is how long calls that are under way may take to end after Stop.
+// grace is how long the answers to calls may take to be delivered after Stop.
 const grace = 2 * time.Second
 
 // stop leaves in good order. The socket goes first and while the lock is held, so that it can
@@ -175,7 +175,7 @@ const grace = 2 * time.Second
 // is released by the exit of the process, after everything.
 func (s *server) stop(why stopRequest) {
 	s.log.Info("stopping", "reason", why.reason, "keep", why.keep)
-	quiet := s.conns.drain(why.reason)
+	s.conns.drain(why.reason)
 	s.mu.Lock()
 	l := s.listener
 	if !why.yield {
@@ -194,9 +194,7 @@ func (s *server) stop(why stopRequest) {
 	}
 	_ = l.Close()
 	fault.Point("daemon.stop.drained")
-	s.end(why, quiet)
-	fault.Point("daemon.stop.stopped")
-	s.conns.closeAll()
+	s.end(why)
 	if !why.yield {
 		_ = instance.Remove(s.dir, instance.PidName)
 		fault.Point("daemon.stop.pid-removed")
@@ -205,8 +203,8 @@ func (s *server) stop(why stopRequest) {
 	s.log.Info("stopped")
 }
 
-// end lets Run and then Stop finish, and gives calls a moment.
-func (s *server) end(why stopRequest, quiet <-chan struct{}) {
+// end lets Run and then Stop finish, and the answers get to their clients.
+func (s *server) end(why stopRequest) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	go func() {
@@ -220,11 +218,8 @@ func (s *server) end(why stopRequest, quiet <-chan struct{}) {
 	if s.o.Stop != nil {
 		s.o.Stop(ctx, why.keep)
 	}
-	t := time.NewTimer(grace)
-	defer t.Stop()
-	select {
-	case <-quiet:
-	case <-t.C:
-	case <-ctx.Done():
-	}
+	fault.Point("daemon.stop.stopped")
+	ctx, cancelGrace := context.WithTimeout(ctx, grace)
+	defer cancelGrace()
+	s.conns.finish(ctx)
 }

@@ -199,6 +199,23 @@ func (c *Conn) Close() error {
 	return nil
 }
 
+// Finish closes the connection once the requests that are being handled are
+// answered, and takes no more; when ctx ends first it closes at once.
+func (c *Conn) Finish(ctx context.Context) error {
+	// Whoever has every slot knows that nobody else has one; a slot is given
+	// back after the answer is written.
+	for range cap(c.slots) {
+		select {
+		case c.slots <- struct{}{}:
+		case <-c.Done():
+			return nil
+		case <-ctx.Done():
+			return c.Close()
+		}
+	}
+	return c.Close()
+}
+
 // Wait returns when the connection is over and every handler has returned. A
 // handler must not call it.
 func (c *Conn) Wait() { c.active.Wait() }
