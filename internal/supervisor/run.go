@@ -26,6 +26,7 @@ func (v *svc) spawn(ev event) {
 		v.st.Spec = *ev.spec
 	}
 	v.st.Want, v.st.Why, v.st.Exit = service.Up, "", nil
+	v.outcome(nil, nil, nil)
 	v.st.Generation++
 	v.st.Pid, v.st.Start, v.st.Boot = 0, 0, bootID()
 	v.st.StartedAt, v.st.ReadyAt, v.st.StoppedAt = time.Now().UTC(), time.Time{}, time.Time{}

@@ -17,9 +17,7 @@ import (
 func (v *svc) terminate(event) {
 	v.st.Want = service.Down
 	ctx, cancel := context.WithCancel(context.Background())
-	v.mu.Lock()
-	v.cancel, v.killed = cancel, nil
-	v.mu.Unlock()
+	v.outcome(nil, nil, cancel)
 	p := v.proc
 	if p == nil {
 		p = process.Remains(v.mark())
@@ -44,6 +42,7 @@ func (v *svc) terminate(event) {
 // stopRest ends what is left of a run that ended by itself; without any the state stays.
 func (v *svc) stopRest(ev event) {
 	v.st.Want = service.Down
+	v.outcome(nil, nil, nil)
 	if v.proc != nil {
 		v.st.State = service.Stopping
 		v.terminate(ev)
@@ -62,9 +61,7 @@ func (v *svc) gone(ev event) {
 	if len(ev.killed) > 0 {
 		v.st.Why = "had to kill " + pidList(ev.killed)
 	}
-	v.mu.Lock()
-	v.killed, v.cancel = ev.killed, nil
-	v.mu.Unlock()
+	v.outcome(ev.killed, nil, nil)
 	if again := v.again; again != nil {
 		v.again = nil
 		v.publish()
@@ -77,9 +74,7 @@ func (v *svc) gone(ev event) {
 func (v *svc) stuck(ev event) {
 	v.again = nil
 	v.st.Why = "can't be stopped: " + ev.err.Error()
-	v.mu.Lock()
-	v.killed, v.cancel = ev.killed, nil
-	v.mu.Unlock()
+	v.outcome(ev.killed, ev.err, nil)
 }
 
 // startAgain remembers a start that came while stopping.

@@ -31,6 +31,7 @@ type svc struct {
 	pubProc *process.Process
 	pubOut  *servicelog.Writer
 	killed  []int              // by the last stop
+	left    error              // what the last stop could not end
 	cancel  context.CancelFunc // no more grace for the stop that is under way
 	changed chan struct{}
 	closing bool
@@ -141,6 +142,10 @@ func (v *svc) await(ctx context.Context, ok func(service.Status) bool) (service.
 		case <-ctx.Done():
 			return st, fmt.Errorf("wait for service %q, which is %s: %w", v.name, st.State, ctx.Err())
 		case <-v.quit:
+			// What it came to before it was let go is an answer, too.
+			if st := v.status(); ok(st) {
+				return st, nil
+			}
 			return st, fmt.Errorf("service %q: %w", v.name, ErrClosed)
 		}
 	}
@@ -186,8 +191,10 @@ func (v *svc) stop(ctx context.Context) (service.Status, error) {
 	release := context.AfterFunc(ctx, v.noGrace)
 	defer release()
 	st, err := v.await(context.Background(), func(st service.Status) bool { return st.State != service.Stopping })
-	if err == nil && st.State == service.Failed && st.Want == service.Down {
-		err = fmt.Errorf("service %q: %s", v.name, st.Why)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if err == nil && v.left != nil {
+		err = fmt.Errorf("service %q: %w", v.name, v.left)
 	}
 	return st, err
 }
@@ -200,6 +207,13 @@ func (v *svc) noGrace() {
 	if cancel != nil {
 		cancel()
 	}
+}
+
+// outcome notes what a stop came to; before one, and before a run, there is none.
+func (v *svc) outcome(killed []int, left error, cancel context.CancelFunc) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.killed, v.left, v.cancel = killed, left, cancel
 }
 
 // Signal is a signal for a service.
