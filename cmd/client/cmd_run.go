@@ -1,0 +1,143 @@
+package client
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hobworks/hob"
+	"github.com/hobworks/hob/internal/api"
+	"github.com/hobworks/hob/internal/service"
+)
+
+// runFlags are those of run.
+type runFlags struct {
+	wait, replace, noWait bool
+}
+
+const runForm = "hob run [NAME] -- CMD…"
+
+func (a *app) cmdRun() *cobra.Command {
+	var o runFlags
+	dash := -1
+	c := a.verb("run [NAME] [--wait] [--replace] -- CMD…", "Run a command as a service", func(ctx context.Context, args []string) error {
+		return a.run(ctx, args, dash, o)
+	})
+	c.Example = `  hob run web -- npm run dev
+  hob run -- python3 -m http.server 8000
+  hob run --wait test -- go test ./...
+  hob run --replace web -- npm start`
+	c.Flags().BoolVar(&o.wait, "wait", false, "stay, show its output, and exit with its status")
+	c.Flags().BoolVar(&o.replace, "replace", false, "stop what runs under that name first")
+	c.Flags().BoolVar(&o.noWait, "no-wait", false, "return as soon as it is executed")
+	do := c.RunE
+	c.RunE = func(c *cobra.Command, args []string) error {
+		dash = c.ArgsLenAtDash()
+		return do(c, args)
+	}
+	return c
+}
+
+func (a *app) run(ctx context.Context, args []string, dash int, o runFlags) error {
+	p, err := a.runParams(args, dash, o)
+	if err != nil {
+		return err
+	}
+	var d *api.Daemon
+	var r api.RunResult
+	err = a.with(ctx, a.dial, func(c *hob.Client) (err error) {
+		if r, err = api.ServiceRun.Call(ctx, c, p); err == nil {
+			d = a.daemonOf(ctx, c)
+		}
+		return err
+	})
+	if o.wait {
+		if err != nil {
+			// One that ended before it was looked at has a log and an exit status all the same.
+			s, died := a.died(p.Name, err)
+			if !died {
+				return err
+			}
+			r.Service = s
+		}
+		return a.stay(ctx, r)
+	}
+	if err != nil {
+		return a.withLastWords(p.Name, err)
+	}
+	already := ""
+	if r.Already {
+		already = "already "
+	}
+	a.say("%s: %s%s", p.Name, already, outcome(r.Service))
+	return a.show(newDocument(d, []api.Service{r.Service}, []string{p.Name}))
+}
+
+// runParams reads NAME and CMD off the arguments. dash is how many stand before "--".
+func (a *app) runParams(args []string, dash int, o runFlags) (p api.RunParams, err error) {
+	if dash < 0 || dash == len(args) || args[dash] == "" {
+		return p, usage(runForm, "run: no command after \"--\"")
+	}
+	if dash > 1 {
+		return p, usage(runForm, "run: more than one name before \"--\": %q", args[:dash])
+	}
+	if o.wait && o.noWait {
+		return p, usage("", "run: --wait and --no-wait contradict each other")
+	}
+	p = api.RunParams{Cmd: args[dash:], Env: os.Environ(), Replace: o.replace, NoWait: o.noWait || o.wait}
+	p.Name = filepath.Base(p.Cmd[0])
+	if dash == 1 {
+		p.Name = args[0]
+	}
+	if err := service.CheckName(p.Name); err != nil {
+		hint := ""
+		if dash == 0 {
+			hint = "give it a name: hob run NAME -- CMD…"
+		}
+		return p, usage(hint, "run: %v", err)
+	}
+	p.Dir, err = a.workDir()
+	return p, err
+}
+
+// died gives the service whose start failed with err because it ended at once: it was executed,
+// so there is an exit to tell.
+func (a *app) died(name string, err error) (api.Service, bool) {
+	if !isCode(err, api.CodeStartFailed) {
+		return api.Service{}, false
+	}
+	_, disk, derr := a.disk()
+	if derr != nil {
+		return api.Service{}, false
+	}
+	found, derr := pick(disk, []string{name})
+	if derr != nil || found[0].Exit == nil {
+		return api.Service{}, false
+	}
+	return fromDisk(found)[0], true
+}
+
+// lastWords is how many lines of its log are shown for a service that ended at once.
+const lastWords = 20
+
+// withLastWords shows what a service that ended at once has said, before the error does.
+func (a *app) withLastWords(name string, err error) error {
+	s, died := a.died(name, err)
+	if !died || a.json || s.LogStart == nil {
+		return err
+	}
+	inst, ierr := a.instance()
+	if ierr != nil {
+		return err
+	}
+	lines, lerr := tail(inst.Path("log", name), *s.LogStart, lastWords)
+	if lerr != nil {
+		a.note("read the log of %s: %v", name, lerr)
+	}
+	for _, line := range lines {
+		a.words("    %s", line)
+	}
+	return err
+}
