@@ -6,7 +6,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -51,7 +53,7 @@ func verified(fd int, path string, err error) (*os.File, error) {
 // the new bytes. A directory in the way is an error. Mode 0600.
 func WriteFile(dir *os.File, name string, data []byte) error {
 	path := filepath.Join(dir.Name(), name)
-	tmp := fmt.Sprintf("%s.new-%d", name, os.Getpid())
+	tmp := tempName(name)
 	_ = unix.Unlinkat(int(dir.Fd()), tmp, 0)
 	fd, err := unix.Openat(int(dir.Fd()), tmp, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 	if err != nil {
@@ -74,6 +76,14 @@ func WriteFile(dir *os.File, name string, data []byte) error {
 		return &fs.PathError{Op: "write", Path: path, Err: err}
 	}
 	return nil
+}
+
+// writes tells apart the temporary files of writers in one process.
+var writes atomic.Uint64
+
+// tempName gives a name that no other write has, in this process or another one that lives.
+func tempName(name string) string {
+	return fmt.Sprintf("%s.new-%d-%d", name, os.Getpid(), writes.Add(1))
 }
 
 // ReadFile reads at most max bytes of the regular file name below the open directory; a
@@ -120,13 +130,25 @@ func Sweep(dir *os.File) error {
 		return err
 	}
 	for _, name := range names {
-		if strings.Contains(name, ".new-") {
+		if debris(name) {
 			if err := Remove(dir, name); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// debris tells a temporary name of WriteFile or of a listener. A file of ours may have ".new-"
+// in the middle: web.new-1 is a good name for a service.
+func debris(name string) bool {
+	i := strings.LastIndex(name, ".new-")
+	if i < 0 {
+		return false
+	}
+	pid, nonce, _ := strings.Cut(name[i+len(".new-"):], "-")
+	_, err := strconv.Atoi(pid)
+	return err == nil && nonce != "" && strings.Trim(nonce, "0123456789abcdef") == ""
 }
 
 // readNames lists a directory through a descriptor of its own, so that it can be called again.

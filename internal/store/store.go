@@ -14,8 +14,10 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/hobworks/hob/internal/instance"
+	"github.com/hobworks/hob/internal/process"
 	"github.com/hobworks/hob/internal/service"
 )
 
@@ -31,6 +33,10 @@ const suffix = ".json"
 // may be called by several goroutines.
 type Store struct {
 	inst instance.Instance
+
+	// Guards the files against our own goroutines: Delete must not take the environment of a
+	// service whose state is about to be written (TestConcurrentSavesAndDeletes).
+	mu sync.Mutex
 }
 
 // New makes the directories.
@@ -71,6 +77,8 @@ func in(inst instance.Instance, name string, create bool, f func(dir *os.File) e
 
 // Save writes st; its environment too, when that is new.
 func (s *Store) Save(st service.Status) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if st.Env != nil {
 		st.EnvHash = hash(st.Env)
 		if err := s.saveEnv(st.EnvHash, st.Env); err != nil {
@@ -93,7 +101,7 @@ func hash(env []string) string {
 
 func (s *Store) saveEnv(hash string, env []string) error {
 	return s.in(instance.EnvName, true, func(dir *os.File) error {
-		if _, err := instance.ReadFile(dir, hash, maxEnv); err == nil {
+		if _, err := readEnv(dir, hash); err == nil {
 			return nil
 		}
 		return instance.WriteFile(dir, hash, []byte(strings.Join(env, "\x00")))
@@ -102,6 +110,8 @@ func (s *Store) saveEnv(hash string, env []string) error {
 
 // Delete forgets a service; its environment goes when no other has the same.
 func (s *Store) Delete(name string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	err := s.in(instance.StateName, true, func(dir *os.File) error { return instance.Remove(dir, name+suffix) })
 	if err != nil {
 		return err
@@ -125,6 +135,8 @@ func (s *Store) Delete(name string) error {
 // Load reads every service, with environments. A file that can't be read is set aside as
 // NAME.json.bad-N and reported; it never stops the others.
 func (s *Store) Load() (all []service.Status, bad []error, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	err = s.in(instance.StateName, true, func(dir *os.File) error {
 		var broken map[string]error
 		all, broken, err = readAll(dir)
@@ -152,13 +164,26 @@ func (s *Store) env(hash string) (env []string, err error) {
 		return nil, nil
 	}
 	err = s.in(instance.EnvName, true, func(dir *os.File) error {
-		data, err := instance.ReadFile(dir, hash, maxEnv)
-		if err == nil && len(data) > 0 {
-			env = strings.Split(string(data), "\x00")
-		}
+		env, err = readEnv(dir, hash)
 		return err
 	})
 	return env, err
+}
+
+// readEnv verifies that the file holds what its name says: a service must not be started with
+// half an environment.
+func readEnv(dir *os.File, name string) (env []string, err error) {
+	data, err := instance.ReadFile(dir, name, maxEnv)
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > 0 {
+		env = strings.Split(string(data), "\x00")
+	}
+	if hash(env) != name {
+		return nil, fmt.Errorf("%s/%s: not what was stored", dir.Name(), name)
+	}
+	return env, nil
 }
 
 func setAside(dir *os.File, name string) error {
@@ -171,7 +196,8 @@ func setAside(dir *os.File, name string) error {
 }
 
 // Read lists the services of an instance as they were last written, by name, without their
-// environments. An instance without any has none; files that can't be read are passed over.
+// environments. An instance without any has none; files that can't be read, or that no service
+// can have, are passed over.
 func Read(inst instance.Instance) ([]service.Status, error) {
 	var all []service.Status
 	err := in(inst, instance.StateName, false, func(dir *os.File) (err error) {
@@ -184,17 +210,25 @@ func Read(inst instance.Instance) ([]service.Status, error) {
 	return all, err
 }
 
+// BootID names this boot of the machine as Status.Boot has it; "" when it can't be told.
+func BootID() string {
+	id, err := process.BootID()
+	if err != nil {
+		return ""
+	}
+	return id
+}
+
 func readAll(dir *os.File) (all []service.Status, bad map[string]error, err error) {
 	names, err := instance.Names(dir)
 	if err != nil {
 		return nil, nil, err
 	}
-	slices.Sort(names)
 	bad = map[string]error{}
 	for _, file := range names {
 		name, ok := strings.CutSuffix(file, suffix)
-		if !ok {
-			continue
+		if !ok || service.CheckName(name) != nil {
+			continue // nothing that hobd wrote
 		}
 		st, err := readOne(dir, file, name)
 		if err != nil {
@@ -203,6 +237,8 @@ func readAll(dir *os.File) (all []service.Status, bad map[string]error, err erro
 		}
 		all = append(all, st)
 	}
+	// By service: among the files web-1.json comes before web.json.
+	slices.SortFunc(all, func(a, b service.Status) int { return strings.Compare(a.Name, b.Name) })
 	return all, bad, nil
 }
 
@@ -214,7 +250,7 @@ func readOne(dir *os.File, file, name string) (st service.Status, err error) {
 	if err := json.Unmarshal(data, &st); err != nil {
 		return st, fmt.Errorf("%s/%s: %w", dir.Name(), file, err)
 	}
-	if st.Name != name || service.CheckName(name) != nil || len(st.Cmd) == 0 {
+	if st.Name != name || len(st.Cmd) == 0 {
 		return st, fmt.Errorf("%s/%s: not the state of a service %q", dir.Name(), file, name)
 	}
 	return st, nil
