@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -24,6 +25,28 @@ const backlog = 4096
 // it. When a stranger squats on the name, or abstract sockets are not to be had, it gives
 // (nil, nil): the lock alone decides then, and doctor names the squatter.
 func TryGuard(key string) (*Guard, error) {
+	// A name that is taken and does not answer is being bound or given up by another starter at
+	// this instant. To go on without a guard then would make it worthless in a stampede
+	// (TestGuardOrHeldNeverNeither). A squatter who never listens costs the whole wait, 0.2 s.
+	for range 200 {
+		g, err := bindGuard(key)
+		if !errors.Is(err, unix.EADDRINUSE) {
+			return g, err
+		}
+		_, uid, err := look(key)
+		switch {
+		case err == nil && uid == os.Geteuid():
+			return nil, ErrHeld
+		case err != unix.ECONNREFUSED:
+			return nil, nil
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return nil, nil
+}
+
+// bindGuard gives (nil, nil) where abstract sockets are not to be had.
+func bindGuard(key string) (*Guard, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return nil, fmt.Errorf("guard: socket: %w", err)
@@ -36,11 +59,8 @@ func TryGuard(key string) (*Guard, error) {
 		return &Guard{f: os.NewFile(uintptr(fd), "guard")}, nil
 	}
 	unix.Close(fd)
-	if !errors.Is(err, unix.EADDRINUSE) {
-		return nil, nil
-	}
-	if _, uid, held := LookGuard(key); held && uid == os.Geteuid() {
-		return nil, ErrHeld
+	if err == unix.EADDRINUSE {
+		return nil, err
 	}
 	return nil, nil
 }
@@ -62,19 +82,25 @@ func GuardFromFD(fd int) *Guard {
 // LookGuard reports whether the guard of key is bound, and by whom. When its queue is full
 // nobody can be named: then it answers that it is not held, and the lock alone decides.
 func LookGuard(key string) (pid, uid int, held bool) {
+	pid, uid, err := look(key)
+	return pid, uid, err == nil
+}
+
+// look fails with ECONNREFUSED when nobody has the name, or has it and does not listen.
+func look(key string) (pid, uid int, err error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
-		return 0, 0, false
+		return 0, 0, err
 	}
 	defer unix.Close(fd)
 	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: "@" + key}); err != nil {
-		return 0, 0, false
+		return 0, 0, err
 	}
 	cred, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
 	if err != nil {
-		return 0, 0, false
+		return 0, 0, err
 	}
-	return int(cred.Pid), int(cred.Uid), true
+	return int(cred.Pid), int(cred.Uid), nil
 }
 
 // Serve accepts and closes the looks of others, so that the queue never fills, until the guard
@@ -94,14 +120,17 @@ func (g *Guard) Serve() {
 			if err == unix.EAGAIN {
 				return false
 			}
-			if err == nil {
+			switch err {
+			case nil:
 				unix.Close(c)
+			case unix.EINTR, unix.ECONNABORTED:
+			default:
+				failed = err
 			}
-			failed = err
 			return true
 		})
-		// Out of descriptors: leave the queue as it is, that only costs names.
-		if err != nil || errors.Is(failed, unix.EMFILE) || errors.Is(failed, unix.ENFILE) {
+		// Out of descriptors, or no guard at all: leave the queue as it is, that only costs names.
+		if err != nil || failed != nil {
 			return
 		}
 	}

@@ -49,10 +49,15 @@ func TryAcquire(dir *os.File, name string) (*Lock, error) {
 			return nil, lockError(dir, name, err)
 		}
 		l := &Lock{dir: dir, name: name, f: f}
-		if l.Current() {
-			return l, nil
+		if !l.Current() {
+			f.Close()
+			continue
 		}
-		f.Close()
+		if err := reserve(f); err != nil {
+			f.Close()
+			return nil, lockError(dir, name, err)
+		}
+		return l, nil
 	}
 	return nil, lockError(dir, name, ErrReplaced)
 }
@@ -120,7 +125,7 @@ func open(dir *os.File, name string) (*os.File, error) {
 	return f, nil
 }
 
-// check verifies that f is a regular file of ours with one name, and gives it its size.
+// check verifies that f is a regular file of ours with one name.
 func check(f *os.File) error {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
@@ -136,10 +141,20 @@ func check(f *os.File) error {
 	case st.Mode&0o077 != 0:
 		return fmt.Errorf("its mode is %04o, others could lock it", st.Mode&0o777)
 	}
-	if st.Size < Size {
-		return allocate(f)
-	}
 	return nil
+}
+
+// reserve gives the locked file its size. Not before it is locked: where room can't be reserved
+// zeros are written, and they must not fall on a holder's record (TestOnlyAHolderWrites).
+func reserve(f *os.File) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return err
+	}
+	if st.Size >= Size {
+		return nil
+	}
+	return allocate(f)
 }
 
 func lockError(dir *os.File, name string, err error) error {

@@ -7,7 +7,9 @@ import (
 	"hash/crc32"
 	"os"
 	"slices"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 )
@@ -53,6 +55,9 @@ const (
 // MaxMessage is the longest message that is kept.
 const MaxMessage = 3 << 10
 
+// maxWord is the longest stage and code.
+const maxWord = 64
+
 // The limits that keep a broken daemon from being started over and over.
 const (
 	MaxFailures = 3                      // counted failures …
@@ -72,14 +77,26 @@ func Now() time.Duration {
 
 // Fail notes that the attempt failed now; counted failures are remembered for Window.
 func (r *Record) Fail(stage, code, message string, counted bool) {
-	if len(message) > MaxMessage {
-		message = message[:MaxMessage] + "…"
-	}
-	r.Phase, r.Stage, r.Code, r.Message = Failed, stage, code, message
+	r.Phase, r.Stage, r.Code, r.Message = Failed, clip(stage, maxWord), clip(code, maxWord), clip(message, MaxMessage)
 	r.Failed, r.Counted = Now(), counted
 	if counted {
 		r.Failures = append(r.recent(r.Failed), Failure{At: r.Failed})
 	}
+}
+
+// clip gives at most limit bytes of s, in whole characters. The daemon chooses stage, code and
+// message; none of them may make a failure too long to be recorded.
+func clip(s string, limit int) string {
+	s = strings.ToValidUTF8(s, "?")
+	if len(s) <= limit {
+		return s
+	}
+	const more = "…"
+	end := limit - len(more)
+	for end > 0 && !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return s[:end] + more
 }
 
 // Next begins the attempt after r, in boot.
@@ -131,12 +148,20 @@ func encode(r Record) ([]byte, error) {
 			return nil, err
 		}
 	}
+	if len(body) > Size-header {
+		return nil, fmt.Errorf("it takes %d bytes, more than %d", len(body), Size-header)
+	}
+	return seal(body), nil
+}
+
+// seal makes the bytes on disk of a body.
+func seal(body []byte) []byte {
 	buf := make([]byte, Size)
 	copy(buf, magic)
 	binary.LittleEndian.PutUint32(buf[len(magic):], uint32(len(body)))
 	binary.LittleEndian.PutUint32(buf[len(magic)+4:], crc32.ChecksumIEEE(body))
 	copy(buf[header:], body)
-	return buf, nil
+	return buf
 }
 
 func decode(buf []byte) (Record, bool) {
@@ -144,11 +169,12 @@ func decode(buf []byte) (Record, bool) {
 	if len(buf) < header || string(buf[:len(magic)]) != magic {
 		return r, false
 	}
-	n := int(binary.LittleEndian.Uint32(buf[len(magic):]))
-	if n > len(buf)-header {
+	// Compared before it is an int, which may have 32 bits.
+	n := binary.LittleEndian.Uint32(buf[len(magic):])
+	if n > uint32(len(buf)-header) {
 		return r, false
 	}
-	body := buf[header : header+n]
+	body := buf[header : header+int(n)]
 	if crc32.ChecksumIEEE(body) != binary.LittleEndian.Uint32(buf[len(magic)+4:]) {
 		return r, false
 	}
