@@ -46,7 +46,7 @@ const (
 type Report struct {
 	Verdict Verdict
 	Err     error   // what went wrong, where something did
-	Pid     int     // of the peer, else of the pid file; 0: not known. Not proof of anything
+	Pid     int     // of the peer, else, by Probe, of whoever has the lock; 0: not known. Not proof of anything
 	State   byte    // process state of Pid, see proc_pid_stat(5); 0: no such process
 	Command string  // name of Pid's program
 	Welcome Welcome // with Ready
@@ -243,6 +243,9 @@ func Held(inst instance.Instance, state *os.File) (bool, int) {
 	return err == nil && held, pid
 }
 
+// maxPid is the largest that a kernel gives: PID_MAX_LIMIT of Linux, see proc_sys_kernel(5).
+const maxPid = 1 << 22
+
 // ReadPid reads the pid file below the instance directory: 0 when there is nothing there that
 // can be a pid. It is for people and messages; it proves nothing.
 func ReadPid(dir *os.File) int {
@@ -251,7 +254,7 @@ func ReadPid(dir *os.File) int {
 		return 0
 	}
 	pid, err := strconv.Atoi(strings.TrimSuffix(string(data), "\n"))
-	if err != nil || pid < 2 {
+	if err != nil || pid < 2 || pid > maxPid {
 		return 0
 	}
 	return pid
@@ -273,7 +276,9 @@ func (r *Report) still() Verdict {
 // believable is the pid to name while the lock is held: the record's, if that process is the
 // one that wrote it.
 func (r *Report) believable() int {
-	if id, err := process.Identify(r.Record.Pid); r.Recorded && err == nil && id.Start == r.Record.Start {
+	// Without the boot another process could have both numbers.
+	id, err := process.Identify(r.Record.Pid)
+	if r.Recorded && err == nil && id.Start == r.Record.Start && id.Boot == r.Record.Boot {
 		return r.Record.Pid
 	}
 	return r.Holder
