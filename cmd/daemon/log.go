@@ -17,7 +17,7 @@ import (
 func newLogger(w io.Writer) *slog.Logger {
 	if f, ok := w.(*os.File); ok {
 		if fi, err := f.Stat(); err == nil && fi.Mode()&os.ModeCharDevice != 0 && f.Name() != os.DevNull {
-			return slog.New(tint.NewHandler(w, &tint.Options{TimeFormat: time.TimeOnly}))
+			return slog.New(tint.NewTextHandler(w, &tint.Options{TimeFormat: time.TimeOnly}))
 		}
 	}
 	return slog.New(slog.NewTextHandler(w, nil))

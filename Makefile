@@ -1,0 +1,101 @@
+# Everything that is done with hob. `make check` is what CI runs.
+
+PREFIX   ?= $(HOME)/.local
+FUZZTIME ?= 5s
+TIMEOUT  ?= 20m
+
+# Tools are pinned here and not in go.mod: whoever embeds hob would pay for every line of it.
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+VERSION = $(shell git describe --tags --always --dirty 2>/dev/null)
+LDFLAGS = -X github.com/hobworks/hob/internal/version.Version=$(VERSION)
+
+# The tests use the race detector wherever it can be built: it needs a C compiler that works.
+RACE = $(shell echo 'int main(void) { return 0; }' | $(CC) -x c -o /dev/null - 2>/dev/null && echo -race)
+
+DARWIN = CGO_ENABLED=0 GOOS=darwin GOARCH=arm64
+
+# Where git does not answer (a checkout that belongs to somebody else, as under sudo), go build
+# would refuse to stamp the programs and fail.
+ifneq ($(shell git status --porcelain -uno >/dev/null 2>&1 && echo ok),ok)
+export GOFLAGS := $(strip $(shell go env GOFLAGS) -buildvcs=false)
+endif
+
+.DEFAULT_GOAL = build
+.NOTPARALLEL:
+
+.PHONY: build
+build: ## build hob and hobd into ./bin
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/hob ./cmd/client/hob
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/hobd ./cmd/daemon/hobd
+
+.PHONY: install
+install: build ## install both into PREFIX/bin, by default ~/.local/bin
+	install -d '$(DESTDIR)$(PREFIX)/bin'
+	install -m 755 bin/hob bin/hobd '$(DESTDIR)$(PREFIX)/bin/'
+
+.PHONY: demo
+demo: ## see it work, in a directory that is removed afterwards
+	sh scripts/demo.sh
+
+.PHONY: test
+test: ## all tests; with the race detector when there is a C compiler
+	$(if $(RACE),CGO_ENABLED=1) go test $(RACE) -count=1 -timeout $(TIMEOUT) ./...
+
+.PHONY: race
+race: ## all tests with the race detector; fails without a C compiler
+	CGO_ENABLED=1 go test -race -count=1 -timeout $(TIMEOUT) ./...
+
+.PHONY: check
+check: fmt-check vet lint test fuzz build demo ## all that CI runs
+
+.PHONY: fmt-check
+fmt-check:
+	@out=$$(gofmt -l .) && test -z "$$out" || { echo "gofmt would change: $$out"; exit 1; }
+
+.PHONY: vet
+vet: ## go vet for Linux, for macOS and with fault points; build for macOS
+	go vet ./...
+	go vet -tags hobfault ./...
+	$(DARWIN) go vet ./...
+	$(DARWIN) go build ./...
+
+.PHONY: lint
+lint: bin/tools/$(STATICCHECK) ## staticcheck, for Linux and for macOS
+	$< ./...
+	$(DARWIN) $< ./...
+
+# The file's name has the version in it, so a new version is a new file.
+bin/tools/$(STATICCHECK):
+	GOBIN='$(CURDIR)/bin/tools/new' go install $(STATICCHECK)
+	mkdir -p '$(@D)'
+	mv bin/tools/new/staticcheck '$@'
+
+.PHONY: generate
+generate: ## write the generated docs anew; a test says when they are stale
+	go test -count=1 -run 'DocIsFresh$$' . -update
+
+.PHONY: fuzz
+fuzz: ## every fuzz test, each for FUZZTIME
+	@for f in $$(grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sed 's/func //'); do \
+		echo "fuzz $$f for $(FUZZTIME)"; \
+		go test -run '^$$' -fuzz "^$${f##*:}$$" -fuzztime $(FUZZTIME) "$${f%/*}" || exit 1; \
+	done
+
+.PHONY: bench
+bench: ## ratios against floors in C and in bare Go; needs a C compiler
+	sh scripts/bench.sh
+
+.PHONY: cover
+cover: ## what the tests reach, without what the programs do in processes of their own
+	mkdir -p bin
+	go test -count=1 -timeout $(TIMEOUT) -coverpkg=./... -coverprofile=bin/cover.out ./...
+	go tool cover -func=bin/cover.out | tail -n 1
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin
+
+.PHONY: help
+help: ## this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | while IFS='	' read -r t d; do printf '%-10s %s\n' "$$t" "$$d"; done

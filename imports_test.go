@@ -1,0 +1,105 @@
+package hob
+
+import (
+	"encoding/json"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const module = "github.com/hobworks/hob"
+
+// rooms is the plan of the house: what each may import of ours. Imports go down only.
+var rooms = map[string][]string{
+	"": {"fault", "spawn", "probe", "instance", "lock", "ipc", "process"},
+
+	"cmd/client":      {"hob", "api", "service", "instance", "store", "servicelog", "version"},
+	"cmd/client/hob":  {"cmd/client"},
+	"cmd/daemon":      {"hob", "api", "service", "instance", "store", "supervisor", "servicelog", "version", "fault"},
+	"cmd/daemon/hobd": {"cmd/daemon"},
+
+	"internal/supervisor": {"service", "process", "servicelog", "fault"},
+	"internal/spawn":      {"probe", "lock", "instance", "process", "fault"},
+	"internal/probe":      {"instance", "ipc", "lock", "process"},
+	"internal/api":        {"ipc", "service"},
+	"internal/store":      {"instance", "process", "service"},
+
+	"internal/fault": {}, "internal/instance": {}, "internal/ipc": {"fault"}, "internal/lock": {"fault"},
+	"internal/process": {"fault"}, "internal/service": {}, "internal/servicelog": {"fault"}, "internal/version": {},
+	"e2e": {},
+}
+
+// only says which rooms alone may import a package from outside, directly.
+var only = map[string][]string{
+	"github.com/adrg/xdg":             {"internal/instance"},
+	"github.com/lmittmann/tint":       {"cmd/daemon", "cmd/client"},
+	"github.com/spf13/cobra":          {"cmd/client"},
+	"github.com/sourcegraph/jsonrpc2": {"internal/ipc"},
+	"os/exec":                         {"internal/process", "cmd/client"},
+	"net/http":                        {},
+}
+
+// TestImports holds the plan of the house against the code.
+func TestImports(t *testing.T) {
+	for _, p := range list(t, "./...") {
+		room := strings.TrimPrefix(strings.TrimPrefix(p.ImportPath, module), "/")
+		if strings.HasPrefix(room, "examples/") || strings.HasPrefix(room, "bench") {
+			continue
+		}
+		allowed, known := rooms[room]
+		require.True(t, known, "room %s is not in the plan", room)
+		for _, imp := range p.Imports {
+			ours, inside := strings.CutPrefix(imp, module)
+			if ours = strings.TrimPrefix(strings.TrimPrefix(ours, "/"), "internal/"); inside && ours == "" {
+				ours = "hob"
+			}
+			if inside {
+				require.Contains(t, allowed, ours, "%s may not import %s", p.ImportPath, imp)
+			}
+			if rooms, limited := only[imp]; limited {
+				require.Contains(t, rooms, room, "%s may not import %s", p.ImportPath, imp)
+			}
+		}
+	}
+}
+
+// TestEmbeddersPayForLittle: a program that imports hob gets no parser of files, no command
+// line, no colours, no HTTP and no test library with it.
+func TestEmbeddersPayForLittle(t *testing.T) {
+	for _, p := range list(t, "-deps", module) {
+		for _, bad := range []string{"toml", "cobra", "pflag", "tint", "testify", "net/http", "text/template", "crypto/tls", "os/exec/internal"} {
+			require.NotContains(t, p.ImportPath, bad)
+		}
+	}
+}
+
+// TestProgramsNeedNoC: Go would use C for net when a compiler is installed, at a cost of two
+// thirds of the start-up. The tests build the programs that way, and so does make.
+func TestProgramsNeedNoC(t *testing.T) {
+	out, err := exec.Command("make", "-n", "build").CombinedOutput()
+	require.NoError(t, err, string(out))
+	require.Equal(t, 2, strings.Count(string(out), "CGO_ENABLED=0"), string(out))
+}
+
+type pkg struct {
+	ImportPath string
+	Imports    []string
+}
+
+func list(t *testing.T, args ...string) []pkg {
+	cmd := exec.Command("go", slices.Concat([]string{"list", "-json=ImportPath,Imports"}, args)...)
+	cmd.Env = append(cmd.Environ(), "CGO_ENABLED=0")
+	out, err := cmd.Output()
+	require.NoError(t, err)
+	var all []pkg
+	for dec := json.NewDecoder(strings.NewReader(string(out))); dec.More(); {
+		var p pkg
+		require.NoError(t, dec.Decode(&p))
+		all = append(all, p)
+	}
+	require.NotEmpty(t, all)
+	return all
+}
