@@ -1,0 +1,74 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// bin is where the programs under test are: hob and hobd with fault points, and with the race
+// detector when the tests have it; plain/ has them as they are released.
+var bin string
+
+// helpers are what the test binary can be instead of a test: HOB_E2E_HELPER names one. Each is
+// used by at least one test (TestHelpersAreUsed).
+var helpers = map[string]func(args []string) int{}
+
+func TestMain(m *testing.M) {
+	if name := os.Getenv("HOB_E2E_HELPER"); name != "" {
+		h, ok := helpers[name]
+		if !ok {
+			fmt.Fprintf(os.Stderr, "no helper %q\n", name)
+			os.Exit(99)
+		}
+		os.Exit(h(os.Args[1:]))
+	}
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "hob-e2e-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	// Unprivileged tests run these programs too.
+	if err := os.Chmod(dir, 0o755); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	bin = dir
+	if err := build(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
+}
+
+func build() error {
+	args := []string{"build", "-tags", "hobfault", "-o", bin + "/"}
+	if raced {
+		args = append(args, "-race")
+	}
+	if err := goBuild(raced, append(args, programs...)); err != nil {
+		return err
+	}
+	return goBuild(false, append([]string{"build", "-o", filepath.Join(bin, "plain") + "/"}, programs...))
+}
+
+var programs = []string{"github.com/hobworks/hob/cmd/client/hob", "github.com/hobworks/hob/cmd/daemon/hobd"}
+
+func goBuild(cgo bool, args []string) error {
+	cmd := exec.Command("go", args...)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if cgo {
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=1")
+	}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("go %v: %w\n%s", args, err, out)
+	}
+	return nil
+}

@@ -1,0 +1,235 @@
+package e2e
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/hobworks/hob/internal/instance"
+	"github.com/hobworks/hob/internal/process"
+)
+
+// connect connects to the daemon's socket, by a path short enough for any client.
+func (w *world) connect() net.Conn {
+	w.t.Helper()
+	c, err := net.Dial("unix", w.inst().Path(instance.SocketName))
+	require.NoError(w.t, err)
+	require.NoError(w.t, c.SetDeadline(time.Now().Add(patience)))
+	w.t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// reply reads until there is a whole line, or the daemon closed the connection.
+func reply(t *testing.T, c net.Conn) string {
+	t.Helper()
+	line, err := bufio.NewReader(c).ReadString('\n')
+	if err != nil {
+		closed(t, err)
+	}
+	return line
+}
+
+// rest reads until the daemon closes the connection.
+func rest(t *testing.T, c net.Conn) string {
+	t.Helper()
+	text, err := io.ReadAll(c)
+	if err != nil {
+		closed(t, err)
+	}
+	return string(text)
+}
+
+func closed(t *testing.T, err error) {
+	t.Helper()
+	require.True(t, errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE), "%v", err)
+}
+
+// TestBadInputCostsItsConnectionOnly: whatever comes in at the socket is answered with an error
+// or a closed connection; the daemon and its services go on.
+func TestBadInputCostsItsConnectionOnly(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.ok("run", "web", "--", "sleep", "1000")
+	pid := w.doc(0, "ps", "web").Service.Pid
+	before, err := process.Stat(w.pid())
+	require.NoError(t, err)
+	huge := func(c net.Conn) {
+		chunk := bytes.Repeat([]byte("x"), 1<<20)
+		for range 100 {
+			if _, err := c.Write(chunk); err != nil {
+				return
+			}
+		}
+	}
+	say := func(text string) func(net.Conn) {
+		return func(c net.Conn) { _, _ = io.WriteString(c, text) }
+	}
+	cases := []struct {
+		name   string
+		send   func(net.Conn)
+		expect string // a part of the answer; "" for a closed connection
+		goesOn bool   // the connection is not closed
+	}{
+		{"a frame of 100 MB", huge, "", false},
+		{"a header of 100 MB", say("Content-Length: 104857600\r\n\r\n"), "-32600", false},
+		{"a negative header", say("Content-Length: -1\r\n\r\n{}"), "-32", false},
+		{"invalid JSON", say("{\"jsonrpc\": nonsense}\n"), "-32700", false},
+		{"binary", say("\x00\x01\x02\xff\xfe\n"), "-32700", false},
+		{"a batch", say(`[{"jsonrpc":"2.0","id":1,"method":"hob.status"}]` + "\n"), "batch", false},
+		{"neither request nor answer", say(`{"jsonrpc":"2.0"}` + "\n"), "-32600", false},
+		{"deep", say(strings.Repeat("[", 60000) + "\n"), "-32", false},
+		{"an unknown method", say(`{"jsonrpc":"2.0","id":1,"method":"no.such"}` + "\n"), "no such method", true},
+		{"params of another shape", say(`{"jsonrpc":"2.0","id":1,"method":"service.run","params":[1]}` + "\n"), "-32602", true},
+		{"a hostile name", say(`{"jsonrpc":"2.0","id":1,"method":"service.run","params":{"name":"../x","cmd":["true"],"dir":"/"}}` + "\n"), "usage", true},
+		{"no command", say(`{"jsonrpc":"2.0","id":1,"method":"service.run","params":{"name":"x","cmd":[],"dir":"/"}}` + "\n"), "usage", true},
+		{"a NUL in the environment", say(`{"jsonrpc":"2.0","id":1,"method":"service.run","params":{"name":"x","cmd":["true"],"dir":"/","env":["A=\u0000"]}}` + "\n"), "usage", true},
+	}
+	for _, c := range cases {
+		conn := w.connect()
+		c.send(conn)
+		read := rest
+		if c.goesOn {
+			read = reply
+		}
+		if answer := read(t, conn); c.expect != "" {
+			require.Contains(t, answer, c.expect, c.name)
+		}
+		conn.Close()
+		w.ok("daemon", "ping")
+	}
+	after, err := process.Stat(w.pid())
+	require.NoError(t, err)
+	require.Equal(t, before.Start, after.Start, "the same daemon")
+	require.Less(t, after.RSS, before.RSS+(200<<20), "memory of the daemon")
+	require.Equal(t, pid, w.doc(0, "ps", "web").Service.Pid)
+	entries, err := filepath.Glob(w.inst().Path("state", "*"))
+	require.NoError(t, err)
+	require.Len(t, entries, 1, "a refused service leaves nothing")
+}
+
+// TestHalfAFrame: a client that stops in the middle of its message keeps nobody from being
+// served.
+func TestHalfAFrame(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.ok("daemon", "start")
+	for range 50 {
+		_, err := io.WriteString(w.connect(), `{"jsonrpc":"2.0","id":1,"met`)
+		require.NoError(t, err)
+	}
+	w.ok("daemon", "ping", next)
+}
+
+// TestSilentConnections: ten thousand connections that say nothing. hob is served all the same,
+// and when they are gone the daemon has as many descriptors as before.
+func TestSilentConnections(t *testing.T) {
+	n := 10_000
+	var limit syscall.Rlimit
+	require.NoError(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit))
+	if limit.Cur < uint64(n)+200 {
+		n = int(limit.Cur) - 200
+	}
+	w := newWorld(t)
+	w.ok("daemon", "start")
+	descriptors := func() int {
+		fds, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", w.pid()))
+		require.NoError(t, err)
+		return len(fds)
+	}
+	before := descriptors()
+	conns := make([]net.Conn, 0, n)
+	for len(conns) < n {
+		c, err := net.Dial("unix", w.inst().Path(instance.SocketName))
+		require.NoError(t, err)
+		conns = append(conns, c)
+		if len(conns)%1000 == 0 {
+			w.ok("daemon", "ping", next)
+		}
+	}
+	for _, c := range conns {
+		c.Close()
+	}
+	w.eventually("descriptors come back", func() bool { return descriptors() <= before+2 })
+	require.EqualValues(t, 1, w.attempts())
+}
+
+// TestBothFramings: a line is answered with a line, Content-Length with Content-Length.
+func TestBothFramings(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.ok("daemon", "start")
+	request := `{"jsonrpc":"2.0","id":7,"method":"hob.status"}`
+
+	line := w.connect()
+	fmt.Fprintf(line, "%s\n", request)
+	var answer struct {
+		ID     int            `json:"id"`
+		Result map[string]any `json:"result"`
+	}
+	require.NoError(t, json.Unmarshal([]byte(reply(t, line)), &answer))
+	require.Equal(t, 7, answer.ID)
+	require.EqualValues(t, w.pid(), answer.Result["pid"])
+
+	header := w.connect()
+	fmt.Fprintf(header, "Content-Length: %d\r\n\r\n%s", len(request), request)
+	r := bufio.NewReader(header)
+	first, err := r.ReadString('\n')
+	require.NoError(t, err)
+	var size int
+	_, err = fmt.Sscanf(first, "Content-Length: %d\r\n", &size)
+	require.NoError(t, err, first)
+	_, err = r.ReadString('\n')
+	require.NoError(t, err)
+	body := make([]byte, size)
+	_, err = io.ReadFull(r, body)
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(body, &answer))
+	require.Equal(t, 7, answer.ID)
+}
+
+// TestClientsOfTheDocs runs the two clients with which docs/protocol.md opens.
+func TestClientsOfTheDocs(t *testing.T) {
+	t.Parallel()
+	docs, err := filepath.Abs("../docs/clients")
+	require.NoError(t, err)
+	for _, c := range []struct {
+		file  string
+		probe []string // tells whether the interpreter can run it
+		run   []string
+	}{
+		{"client.js", []string{"node", "--version"}, []string{"node"}},
+		{"client.lua", []string{"lua5.4", "-e", `require "socket.unix"`}, []string{"lua5.4"}},
+	} {
+		t.Run(c.file, func(t *testing.T) {
+			if exec.Command(c.probe[0], c.probe[1:]...).Run() != nil {
+				t.Skipf("%v does not run here", c.probe)
+			}
+			w := newWorld(t)
+			call := func(args ...string) string {
+				cmd := exec.Command(c.run[0], append([]string{filepath.Join(docs, c.file)}, args...)...)
+				cmd.Dir, cmd.Env = w.project, w.environ()
+				r := w.run(cmd)
+				require.Zero(t, r.code, r.stderr)
+				return r.stdout
+			}
+			require.Contains(t, call("hob.status"), w.inst().ID)
+			run := fmt.Sprintf(`{"name":"web","cmd":["sleep","1000"],"dir":%q,"env":["PATH=/usr/bin:/bin"]}`, w.project)
+			require.Contains(t, call("service.run", run), `"state":"running"`)
+			require.Contains(t, call("service.list"), `"web"`)
+			require.Contains(t, call("no.such"), "no such method")
+		})
+	}
+}

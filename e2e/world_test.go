@@ -1,0 +1,257 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/hobworks/hob/internal/api"
+	"github.com/hobworks/hob/internal/instance"
+	"github.com/hobworks/hob/internal/process"
+)
+
+// patience bounds every wait of a test: far above what anything takes, so that only a hang
+// meets it.
+const patience = 60 * time.Second
+
+// world is a user's: a home, a project, and nothing else. Whatever its hob starts is ended with
+// the test.
+type world struct {
+	t       *testing.T
+	home    string
+	project string
+	bin     string   // where hob and hobd are
+	env     []string // added to the few variables that every call gets
+}
+
+// newWorld makes one in temporary directories. It is removed, and what runs in it ended, when
+// the test ends; that nothing is left is part of every test.
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	base, err := os.MkdirTemp("", "hob-w-")
+	require.NoError(t, err)
+	require.NoError(t, os.Chmod(base, 0o755))
+	base, err = filepath.EvalSymlinks(base)
+	require.NoError(t, err)
+	w := &world{t: t, home: filepath.Join(base, "home"), project: filepath.Join(base, "project"), bin: bin}
+	require.NoError(t, os.MkdirAll(w.home, 0o755))
+	require.NoError(t, os.MkdirAll(w.project, 0o755))
+	t.Cleanup(func() {
+		w.end()
+		_ = os.RemoveAll(base)
+	})
+	return w
+}
+
+// stateDir is where the files of this world's instances are.
+func (w *world) stateDir() string { return filepath.Join(w.home, ".local/state/hob") }
+
+// inst is the project's instance.
+func (w *world) inst() instance.Instance {
+	w.t.Helper()
+	root, err := instance.OpenRoot(w.project)
+	require.NoError(w.t, err)
+	i, err := instance.New(root, "")
+	require.NoError(w.t, err)
+	i.State = w.stateDir()
+	return i
+}
+
+// result is how a call of hob ended.
+type result struct {
+	stdout, stderr string
+	code           int
+	signal         syscall.Signal
+	took           time.Duration
+}
+
+// environ is what a call of hob gets: nothing of the tester's own but PATH.
+func (w *world) environ(more ...string) []string {
+	env := []string{"HOME=" + w.home, "PATH=" + w.bin + ":" + os.Getenv("PATH"), "USER=" + os.Getenv("USER"), "LANG=C.UTF-8"}
+	if raced {
+		env = append(env, "GORACE=halt_on_error=1 exitcode=66")
+	}
+	return append(append(env, w.env...), more...)
+}
+
+// command is a call of hob in the project that was not started yet.
+func (w *world) command(args ...string) *exec.Cmd {
+	cmd := exec.Command(filepath.Join(w.bin, "hob"), args...)
+	cmd.Dir, cmd.Env = w.project, w.environ()
+	return cmd
+}
+
+// hob runs hob in the project. It fails the test when the call hangs.
+func (w *world) hob(args ...string) result {
+	w.t.Helper()
+	return w.run(w.command(args...))
+}
+
+// run runs any command to its end. Its output goes through pipes, so a daemon that kept them would
+// make it hang; that is a failure, too.
+func (w *world) run(cmd *exec.Cmd) result {
+	w.t.Helper()
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	start := time.Now()
+	require.NoError(w.t, cmd.Start())
+	timer := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
+	err := cmd.Wait()
+	r := result{stdout: stdout.String(), stderr: stderr.String(), took: time.Since(start), code: cmd.ProcessState.ExitCode()}
+	if !timer.Stop() {
+		w.t.Fatalf("%v hung\nstdout: %s\nstderr: %s\nlog: %s", cmd.Args, r.stdout, r.stderr, w.daemonLog())
+	}
+	if ws, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+		r.signal = ws.Signal()
+	}
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		w.t.Fatalf("%v: %v", cmd.Args, err)
+	}
+	return r
+}
+
+// ok runs hob and expects success.
+func (w *world) ok(args ...string) result {
+	w.t.Helper()
+	r := w.hob(args...)
+	require.Zero(w.t, r.code, "hob %v: stdout %q stderr %q\nlog: %s", args, r.stdout, r.stderr, w.daemonLog())
+	return r
+}
+
+// doc runs hob with --json and decodes the document; code is the exit status expected.
+func (w *world) doc(code int, args ...string) api.Document {
+	w.t.Helper()
+	r := w.hob(append([]string{"--json"}, args...)...)
+	require.Equal(w.t, code, r.code, "hob %v: stdout %q stderr %q", args, r.stdout, r.stderr)
+	var d api.Document
+	require.NoError(w.t, json.Unmarshal([]byte(r.stdout), &d), r.stdout)
+	return d
+}
+
+// failure runs hob with --json and decodes the error that it must end with.
+func (w *world) failure(code int, args ...string) api.Error {
+	w.t.Helper()
+	r := w.hob(append([]string{"--json"}, args...)...)
+	require.Equal(w.t, code, r.code, "hob %v: stdout %q stderr %q", args, r.stdout, r.stderr)
+	var d api.ErrorDocument
+	require.NoError(w.t, json.Unmarshal([]byte(r.stdout), &d), r.stdout)
+	require.NotEmpty(w.t, d.Error.Message)
+	return d.Error
+}
+
+// pid is the pid of the daemon, from its pid file; 0 when there is none.
+func (w *world) pid() int {
+	data, err := os.ReadFile(w.inst().Path(instance.PidName))
+	if err != nil {
+		return 0
+	}
+	pid, _ := strconv.Atoi(strings.TrimSpace(string(data)))
+	return pid
+}
+
+// daemonLog is hobd.log, for messages.
+func (w *world) daemonLog() string {
+	path := w.inst().Path(instance.DaemonLog)
+	if !isRegular(path) {
+		return "" // a test may have put a FIFO there
+	}
+	data, _ := os.ReadFile(path)
+	return string(data)
+}
+
+func isRegular(path string) bool {
+	fi, err := os.Lstat(path)
+	return err == nil && fi.Mode().IsRegular()
+}
+
+// eventually polls until ok, and fails the test when it never is.
+func (w *world) eventually(what string, ok func() bool) {
+	w.t.Helper()
+	require.Eventually(w.t, ok, patience, 5*time.Millisecond, "%s\nlog: %s", what, w.daemonLog())
+}
+
+// kill signals a process that this test's hob started.
+func (w *world) kill(pid int, sig syscall.Signal) {
+	w.t.Helper()
+	require.Greater(w.t, pid, 1)
+	require.NoError(w.t, syscall.Kill(pid, sig))
+}
+
+// starts counts how many daemons have served, by their logs.
+func (w *world) starts() int { return strings.Count(w.daemonLog(), "msg=serving") }
+
+// end stops every instance of the world and everything that carries its marks.
+func (w *world) end() {
+	entries, _ := filepath.Glob(filepath.Join(w.stateDir(), "instance-*.lock"))
+	for _, lockFile := range entries {
+		id := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(lockFile), "instance-"), ".lock")
+		dir := strings.TrimSuffix(lockFile, ".lock")
+		w.endDaemon(lockFile)
+		if path := filepath.Join(dir, instance.DaemonLog); raced && isRegular(path) {
+			log, _ := os.ReadFile(path)
+			if bytes.Contains(log, []byte("DATA RACE")) {
+				w.t.Errorf("hobd has a data race:\n%s", log)
+			}
+		}
+		endMarked(w.t, id)
+	}
+}
+
+// endDaemon ends whoever has the lock file open: the daemon, or a client that starts one.
+func (w *world) endDaemon(lockFile string) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	for ctx.Err() == nil {
+		pids := openers(lockFile)
+		if len(pids) == 0 {
+			return
+		}
+		for _, pid := range pids {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+	w.t.Errorf("somebody still has %s", lockFile)
+}
+
+// openers are the processes that have the file open.
+func openers(path string) []int {
+	var pids []int
+	fds, _ := filepath.Glob("/proc/[0-9]*/fd/*")
+	for _, fd := range fds {
+		if to, err := os.Readlink(fd); err == nil && strings.TrimSuffix(to, " (deleted)") == path {
+			pid, _ := strconv.Atoi(strings.Split(fd, "/")[2])
+			if pid != os.Getpid() && (len(pids) == 0 || pids[len(pids)-1] != pid) {
+				pids = append(pids, pid)
+			}
+		}
+	}
+	return pids
+}
+
+// endMarked ends every process that carries a mark of the instance.
+func endMarked(t *testing.T, id string) {
+	for range 1000 {
+		found, err := process.FindMarked(id + "/")
+		if err != nil || len(found) == 0 {
+			return
+		}
+		for _, m := range found {
+			_ = syscall.Kill(m.Pid, syscall.SIGKILL)
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+	t.Errorf("processes of instance %s can't be ended", id)
+}
