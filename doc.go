@@ -5,7 +5,7 @@
 // Begin with [Dial] and [Serve]. Both take the same [Instance], which names the program and the
 // project:
 //
-//	inst := hob.Instance{Name: "greet", Dir: ".", Command: []string{os.Args[0], "serve"}}
+//	inst := hob.Instance{Name: "greet", Dir: dir, Command: []string{os.Args[0], "serve", dir}}
 //
 // The client side connects, and starts the daemon when there is none:
 //
@@ -16,7 +16,8 @@
 //	defer c.Close()
 //	err = c.Call(ctx, "greet", name, &answer)
 //
-// The daemon side, which Command leads to, answers:
+// The daemon side, which Command leads to, runs in "/", so it has to be told dir, absolute; it
+// answers:
 //
 //	err := hob.Serve(ctx, inst, func(ctx context.Context, r *hob.Request) (any, error) {
 //		var name string

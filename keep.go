@@ -219,7 +219,7 @@ func (s *server) end(why stopRequest) {
 		s.o.Stop(ctx, why.keep)
 	}
 	fault.Point("daemon.stop.stopped")
-	ctx, cancelGrace := context.WithTimeout(ctx, grace)
+	answers, cancelGrace := context.WithTimeout(ctx, grace)
 	defer cancelGrace()
-	s.conns.finish(ctx)
+	s.conns.finish(answers)
 }

@@ -22,6 +22,7 @@ func openRoot(dir string) (Root, error) {
 		return Root{}, &fs.PathError{Op: "stat project", Path: dir, Err: err}
 	}
 	var buf [unix.PathMax]byte
+	//lint:ignore SA1019 x/sys has no other way to give fcntl(2) a buffer
 	if _, _, errno := unix.Syscall(unix.SYS_FCNTL, uintptr(fd), unix.F_GETPATH, uintptr(unsafe.Pointer(&buf[0]))); errno != 0 {
 		return Root{}, &fs.PathError{Op: "name project", Path: dir, Err: errno}
 	}

@@ -51,7 +51,8 @@ func Held(dir *os.File, name string) (bool, int, error) {
 
 // holder looks through the descriptors of this user's processes. It is needed in containers:
 // outside the first pid namespace /proc/locks leaves out a lock whose taker, here the client
-// that started the daemon, is gone.
+// that started the daemon, is gone. Reading fdinfo keeps the file open for that instant, so a lock
+// that its holder closes just then is free a moment later.
 func holder(want *unix.Stat_t) int {
 	procs, _ := os.ReadDir("/proc")
 	for _, p := range procs {

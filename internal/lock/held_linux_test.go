@@ -5,8 +5,6 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -34,34 +32,31 @@ func TestHeldSeesALockWithoutTouchingIt(t *testing.T) {
 	})
 }
 
-// TestLookingNeverMakesAStarterFail: Held asks while another takes and gives back the lock, and
-// each of its tries must succeed.
-func TestLookingNeverMakesAStarterFail(t *testing.T) {
+// TestHeldDoesNotEvenOpenTheLockFile, so no starter ever fails because somebody looks.
+func TestHeldDoesNotEvenOpenTheLockFile(t *testing.T) {
 	dir := tempDir(t)
-	var looks atomic.Int64
-	done := make(chan struct{})
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			select {
-			case <-done:
-				return
-			default:
-				_, _, _ = Held(dir, name)
-				looks.Add(1)
-			}
-		}
-	})
-	var failed error
-	for n := 0; failed == nil && (n < 500 || looks.Load() < 50); n++ {
-		var l *Lock
-		if l, failed = TryAcquire(dir, name); failed == nil {
-			failed = l.Close()
-		}
+	l := acquire(t, dir)
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	require.NoError(t, err)
+	defer unix.Close(fd)
+	_, err = unix.InotifyAddWatch(fd, path(dir), unix.IN_OPEN)
+	require.NoError(t, err)
+	opened := func() bool {
+		n, err := unix.Read(fd, make([]byte, 4096))
+		require.True(t, n > 0 || err == unix.EAGAIN)
+		return n > 0
 	}
-	close(done)
-	wg.Wait()
-	require.NoError(t, failed)
+	for _, want := range []bool{true, false} {
+		held, _, err := Held(dir, name)
+		require.NoError(t, err)
+		require.Equal(t, want, held)
+		require.False(t, opened(), "held: %v", want)
+		_ = l.Close() // to look at a free one next
+	}
+	f, err := os.Open(path(dir))
+	require.NoError(t, err)
+	defer f.Close()
+	require.True(t, opened(), "the watch works")
 }
 
 func TestHeldAfterTheDeathOfTheTaker(t *testing.T) {

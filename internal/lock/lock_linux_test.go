@@ -202,34 +202,6 @@ func TestFromFileOfAForeignLock(t *testing.T) {
 	require.ErrorIs(t, err, ErrHeld)
 }
 
-// helpReplace removes and makes the lock file again and again, until its stdin ends.
-func helpReplace(arg string) (string, error) {
-	go func() {
-		for {
-			_ = os.Remove(filepath.Join(arg, name))
-		}
-	}()
-	return "removing", nil
-}
-
-// TestAcquiredLockWasCurrent: between open and flock the file may go. What is given was the named
-// one when it was locked; nobody gets a lock on a file that was gone before.
-func TestAcquiredLockWasCurrent(t *testing.T) {
-	dir := tempDir(t)
-	begin(t, "replace", dir.Name(), nil)
-	got := 0
-	for range 2000 {
-		l, err := TryAcquire(dir, name)
-		if err != nil {
-			require.ErrorIs(t, err, ErrReplaced)
-			continue
-		}
-		got++
-		require.NoError(t, l.Close())
-	}
-	require.NotZero(t, got)
-}
-
 func TestWhatIsNoLockFileIsRefused(t *testing.T) {
 	for what, c := range map[string]struct {
 		put  func(path string) error

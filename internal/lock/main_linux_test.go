@@ -34,16 +34,16 @@ const self = "/proc/self/exe"
 // helpers are processes that the test binary plays. They say a line when they are so far and
 // stay until their stdin ends.
 var helpers = map[string]func(arg string) (string, error){
-	"hold":    helpHold,
-	"exec":    helpExec,
-	"adopt":   helpAdopt,
-	"die":     helpDie,
-	"sit":     func(string) (string, error) { return "sitting", nil },
-	"guard":   helpGuard,
-	"listen":  helpListen,
-	"nested":  helpNested,
-	"full":    helpFull,
-	"replace": helpReplace,
+	"hold":   helpHold,
+	"exec":   helpExec,
+	"adopt":  helpAdopt,
+	"die":    helpDie,
+	"sit":    func(string) (string, error) { return "sitting", nil },
+	"guard":  helpGuard,
+	"listen": helpListen,
+	"nested": helpNested,
+	"full":   helpFull,
+	"race":   helpRace,
 }
 
 func TestMain(m *testing.M) {

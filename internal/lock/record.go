@@ -60,9 +60,9 @@ const maxWord = 64
 
 // The limits that keep a broken daemon from being started over and over.
 const (
-	MaxFailures = 3                      // counted failures …
-	Window      = 30 * time.Second       // … in this time, and no more attempts are made until it is over
-	Pause       = 500 * time.Millisecond // after a counted failure, so that a herd shares the next attempt
+	MaxFailures = 3                // counted failures …
+	Window      = 30 * time.Second // … in this time, and no more attempts are made until it is over
+	Pause       = time.Second      // after a counted failure, so that a herd shares the next attempt
 )
 
 // Now is the clock of the record: time since boot, suspend included, so that it means the same

@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -204,15 +203,4 @@ func content(t testing.TB, dir string, segment int) []byte {
 	b, err := os.ReadFile(filepath.Join(dir, segmentName(segment)))
 	require.NoError(t, err)
 	return b
-}
-
-// eventually polls; what it waits for has no event of its own.
-func eventually(t testing.TB, what string, ok func() bool) {
-	deadline := time.Now().Add(30 * time.Second)
-	for !ok() {
-		if time.Now().After(deadline) {
-			t.Fatal("never came true: " + what)
-		}
-		time.Sleep(100 * time.Microsecond)
-	}
 }

@@ -62,7 +62,8 @@ func Inherit(inst instance.Instance) (in Inherited, ok bool, err error) {
 	}
 	for i, p := range []*int{&in.Ready, &in.Lock, &in.Guard} {
 		n, err := strconv.Atoi(f[i])
-		if err != nil || n < 3 && n != -1 {
+		none := p == &in.Guard && n == -1
+		if err != nil || n < 3 && !none {
 			return Inherited{}, false, fmt.Errorf("%s=%s can't be read", Env, v)
 		}
 		*p = n
@@ -98,13 +99,13 @@ func CloseStray(keep Inherited) {
 // a service needs comes with the request for it. Nothing here can change what code runs.
 var allowed = []string{"HOME", "USER", "LOGNAME", "SHELL", "PATH", "LANG", "LANGUAGE", "TZ", "XDG_STATE_HOME", "HOB_DAEMON"}
 
-// testing is allowed as well in builds for tests.
-var testing = []string{"HOB_FAULT", "HOB_FAULT_LOG", "GORACE", "GOCOVERDIR"}
+// forTests are allowed as well in builds for tests.
+var forTests = []string{"HOB_FAULT", "HOB_FAULT_LOG", "GORACE", "GOCOVERDIR"}
 
 func environ(inst instance.Instance) []string {
 	names := allowed
 	if fault.Enabled {
-		names = append(names[:len(names):len(names)], testing...)
+		names = append(names[:len(names):len(names)], forTests...)
 	}
 	var env []string
 	for _, name := range names {

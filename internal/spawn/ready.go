@@ -72,6 +72,8 @@ const Patience = 30 * time.Second
 // maxLine is the longest line that is read from the channel.
 const maxLine = 16 << 10
 
+var errLine = fmt.Errorf("a line of more than %d bytes", maxLine)
+
 // ErrPatience says that a daemon neither came up nor failed in time.
 var ErrPatience = errors.New("no word from the daemon in time")
 
@@ -89,10 +91,16 @@ func (a *awaited) wait(ctx context.Context, rec *lock.Record) *Failure {
 	stop := context.AfterFunc(ctx, func() { _ = a.conn.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
 	for {
-		if ctx.Err() == nil {
-			_ = a.conn.SetReadDeadline(time.Now().Add(Patience))
+		_ = a.conn.SetReadDeadline(time.Now().Add(Patience))
+		// After, not before: else ctx could end in between, and this deadline would replace the
+		// one that stop's function has set.
+		if ctx.Err() != nil {
+			_ = a.conn.SetReadDeadline(time.Unix(1, 0))
 		}
 		line, err := readLine(a.conn)
+		if errors.Is(err, errLine) {
+			return a.nonsense(rec, line)
+		}
 		if err != nil {
 			return a.ended(ctx, rec, line, err)
 		}
@@ -103,7 +111,8 @@ func (a *awaited) wait(ctx context.Context, rec *lock.Record) *Failure {
 		switch {
 		case m.Ready != nil:
 			_ = a.conn.SetReadDeadline(time.Time{})
-			_ = a.proc.Release()
+			// A client that lives long must not keep the daemon as a zombie when it ends.
+			go a.proc.Wait()
 			return nil
 		case m.Error != nil:
 			a.conn.Close()
@@ -129,7 +138,7 @@ func readLine(r io.Reader) ([]byte, error) {
 		}
 		line = append(line, b[0])
 	}
-	return line, fmt.Errorf("a line of more than %d bytes", maxLine)
+	return line, errLine
 }
 
 // ended explains a channel that ended, or the end of patience.
