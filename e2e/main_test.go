@@ -1,15 +1,21 @@
+//go:build linux
+
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 )
 
-// bin is where the programs under test are: hob and hobd with fault points, and with the race
-// detector when the tests have it; plain/ has them as they are released.
+// bin is where the programs under test are, with fault points; hobd has the race detector when
+// the tests have it. hob has not: there are thousands of its processes, each would take a tenth of
+// a second to begin, and a herd would come one after the other. plain/ has both as they are
+// released.
 var bin string
 
 // helpers are what the test binary can be instead of a test: HOB_E2E_HELPER names one. Each is
@@ -49,17 +55,16 @@ func run(m *testing.M) int {
 }
 
 func build() error {
-	args := []string{"build", "-tags", "hobfault", "-o", bin + "/"}
+	const hob, hobd = "github.com/hobworks/hob/cmd/client/hob", "github.com/hobworks/hob/cmd/daemon/hobd"
+	daemon := []string{"build", "-tags", "hobfault", "-o", bin + "/", hobd}
 	if raced {
-		args = append(args, "-race")
+		daemon = slices.Insert(daemon, 1, "-race")
 	}
-	if err := goBuild(raced, append(args, programs...)); err != nil {
-		return err
-	}
-	return goBuild(false, append([]string{"build", "-o", filepath.Join(bin, "plain") + "/"}, programs...))
+	return errors.Join(
+		goBuild(raced, daemon),
+		goBuild(false, []string{"build", "-tags", "hobfault", "-o", bin + "/", hob}),
+		goBuild(false, []string{"build", "-o", filepath.Join(bin, "plain") + "/", hob, hobd}))
 }
-
-var programs = []string{"github.com/hobworks/hob/cmd/client/hob", "github.com/hobworks/hob/cmd/daemon/hobd"}
 
 func goBuild(cgo bool, args []string) error {
 	cmd := exec.Command("go", args...)
