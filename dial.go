@@ -40,7 +40,7 @@ type DialOptions struct {
 const (
 	dialPatience  = 10 * time.Second // for a daemon that is there
 	startPatience = spawn.Patience   // for one that starts, and again after each sign of progress
-	maxLost       = 8                // connections that end before a whole reply
+	maxLost       = 8                // connections, in all, that end before a whole reply
 	maxKilled     = 3                // daemons that are killed by a signal while they start
 )
 
@@ -183,8 +183,13 @@ func (d *dialer) start(ctx context.Context) (*ipc.Conn, probe.Report, error) {
 func (d *dialer) greet(ctx context.Context, c net.Conn) (*ipc.Conn, probe.Report, error) {
 	conn, r := probe.Greet(ctx, ipc.NewConn(context.Background(), c, d.conn), 0, d.hello)
 	switch r.Verdict {
-	case probe.Ready, probe.Lost, probe.Draining:
+	case probe.Ready, probe.Draining:
 		return conn, r, nil
+	case probe.Lost:
+		// It came up and died. Not for ever: another start each time is a storm.
+		if d.lost++; d.lost <= maxLost {
+			return nil, r, nil
+		}
 	}
 	return nil, r, verdictError(d.inst, r)
 }

@@ -31,7 +31,7 @@ type place struct {
 	listener *ipc.Listener
 }
 
-// Meta is what list reads of an instance whose daemon does not run.
+// meta is what list reads of an instance whose daemon does not run.
 type meta struct {
 	Project   string        `json:"project"`
 	Name      string        `json:"name,omitempty"`

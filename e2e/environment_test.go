@@ -65,6 +65,9 @@ func TestNoEnvironmentAtAll(t *testing.T) {
 	}
 	home, err := exec.Command("sh", "-c", "getent passwd $(id -u) | cut -d: -f6").Output()
 	require.NoError(t, err)
+	if len(home) == 0 {
+		t.Skip("this user is not in the user database")
+	}
 	require.Equal(t, state([]string{"HOME=" + strings.TrimSpace(string(home))}), state([]string{}))
 }
 

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -145,9 +146,16 @@ func (s scenario) play(t *testing.T, point string) {
 	w.env = []string{"HOB_FAULT=" + point + "=kill", "HOB_FAULT_LOG=" + trace}
 	s.act(w)
 	w.env = nil
-	w.eventually("the scenario passes its fault point", func() bool {
+	w.eventually("the scenario passes its fault point, and whoever did is dead", func() bool {
 		passed, err := os.ReadFile(trace)
-		return err == nil && strings.Contains(string(passed), " "+point+"\n")
+		killed := regexp.MustCompile(`(?m)^(\d+) `+regexp.QuoteMeta(point)+`$`).FindAllStringSubmatch(string(passed), -1)
+		for _, m := range killed {
+			pid, _ := strconv.Atoi(m[1])
+			if id, err := process.Identify(pid); err == nil && id.Alive() {
+				return false
+			}
+		}
+		return err == nil && len(killed) > 0
 	})
 	if s.before != nil {
 		require.NoError(t, os.RemoveAll(w.inst().Path("hob.pid")))

@@ -71,14 +71,15 @@ func (i Instance) Path(name ...string) string {
 	return filepath.Join(append([]string{i.Dir()}, name...)...)
 }
 
-// Key identifies the instance among all users and state directories of a machine; it names
-// the guard socket. dir is the open state directory.
+// Key identifies the instance among all state directories of a machine; it names the guard
+// socket. dir is the open state directory, which is one user's: his number is left out because it
+// is another one inside a user namespace.
 func (i Instance) Key(dir *os.File) (string, error) {
 	dev, ino, err := fileID(dir)
 	if err != nil {
 		return "", fmt.Errorf("stat %s: %w", dir.Name(), err)
 	}
-	return fmt.Sprintf("hob/%d/%s/%x:%x", os.Geteuid(), i.ID, dev, ino), nil
+	return fmt.Sprintf("hob/%s/%x:%x", i.ID, dev, ino), nil
 }
 
 // All lists the ids that have a directory in the state directory. An absent state directory

@@ -90,15 +90,15 @@ func stateDir() (dir, moved string, err error) {
 // usualDir trusts xdg for the path only: it does not look at owner, mode or symlinks, and
 // without HOME it answers below "/".
 func usualDir() (string, error) {
-	if os.Getenv("HOME") != "" || filepath.IsAbs(os.Getenv("XDG_STATE_HOME")) {
-		if _, err := homeDir(); err != nil {
-			return "", err
-		}
-		return filepath.Join(xdg.StateHome, "hob"), nil
+	if os.Getenv("HOME") == "" && filepath.IsAbs(os.Getenv("XDG_STATE_HOME")) {
+		return filepath.Join(xdg.StateHome, "hob"), nil // needs no home
 	}
 	home, err := homeDir()
 	if err != nil {
 		return "", err
+	}
+	if os.Getenv("HOME") != "" {
+		return filepath.Join(xdg.StateHome, "hob"), nil
 	}
 	return filepath.Join(home, defaultState, "hob"), nil
 }
