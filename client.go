@@ -6,6 +6,7 @@ import (
 
 	"github.com/hobworks/hob/internal/instance"
 	"github.com/hobworks/hob/internal/ipc"
+	"github.com/hobworks/hob/internal/lock"
 	"github.com/hobworks/hob/internal/probe"
 )
 
@@ -43,10 +44,11 @@ func (c *Client) Welcome() Status {
 	return s
 }
 
-// Stop asks the daemon to leave and waits until it has: until its lock is free. With keep, what
-// it runs is left for the next daemon. ctx bounds the wait; without a deadline it ends when the
+// Stop asks the daemon to leave and waits until it has: until its lock is free, or another
+// daemon's. With keep, what it runs is left for the next daemon. ctx bounds the wait; without a deadline it ends when the
 // daemon does.
 func (c *Client) Stop(ctx context.Context, keep bool) error {
+	attempt := lastAttempt(c.inst)
 	var err error
 	if keep {
 		_, err = probe.RetireMethod.Call(ctx, c.conn, probe.Retire{Reason: "asked to", Client: "hob"})
@@ -56,11 +58,24 @@ func (c *Client) Stop(ctx context.Context, keep bool) error {
 	if err := answerError("stop the daemon", err); err != nil {
 		return err
 	}
-	return waitGone(ctx, c.inst)
+	return waitGone(ctx, c.inst, attempt)
 }
 
-// waitGone waits until nobody holds the instance's lock and guard.
-func waitGone(ctx context.Context, inst instance.Instance) error {
+// lastAttempt is the number of the attempt that the daemon of now came of.
+func lastAttempt(inst instance.Instance) int64 {
+	state, err := inst.OpenState(false)
+	if err != nil {
+		return 0
+	}
+	defer state.Close()
+	rec, _ := lock.ReadRecord(state, inst.LockName())
+	return rec.Attempt
+}
+
+// waitGone waits until nobody holds the instance's lock and guard, or until a later attempt
+// than the given one was begun, for which the lock must have been free in between: somebody who
+// waits for a service starts the next daemon at once.
+func waitGone(ctx context.Context, inst instance.Instance, attempt int64) error {
 	state, err := inst.OpenState(false)
 	if err != nil {
 		return nil // nothing is there that could be held
@@ -68,7 +83,7 @@ func waitGone(ctx context.Context, inst instance.Instance) error {
 	defer state.Close()
 	for pause := 2 * time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
 		held, pid := probe.Held(inst, state)
-		if !held {
+		if rec, ok := lock.ReadRecord(state, inst.LockName()); !held || ok && rec.Attempt > attempt {
 			return nil
 		}
 		t := time.NewTimer(pause)

@@ -45,7 +45,7 @@ func Evict(ctx context.Context, inst Instance) error {
 			Hint:    "see \"hob doctor\" for who holds the lock"}
 	}
 	defer p.Release()
-	return evict(ctx, i, p)
+	return evict(ctx, i, p, rec.Attempt)
 }
 
 // culprit opens the process that the record names and verifies that it is the one: pidfd
@@ -93,13 +93,13 @@ var steps = []struct {
 	wait   time.Duration
 }{{syscall.SIGQUIT, 3 * time.Second}, {syscall.SIGKILL, 10 * time.Second}}
 
-func evict(ctx context.Context, i instance.Instance, p *process.Process) error {
+func evict(ctx context.Context, i instance.Instance, p *process.Process, attempt int64) error {
 	// A stopped process sees neither a request nor SIGQUIT.
 	if err := p.Signal(syscall.SIGCONT); err != nil {
 		return signalError(p, err)
 	}
 	if askToLeave(ctx, i) {
-		return waitGone(ctx, i)
+		return waitGone(ctx, i, attempt)
 	}
 	for _, s := range steps {
 		if err := p.Signal(s.signal); err != nil {
@@ -109,7 +109,7 @@ func evict(ctx context.Context, i instance.Instance, p *process.Process) error {
 		select {
 		case <-p.Done():
 			t.Stop()
-			return waitGone(ctx, i)
+			return waitGone(ctx, i, attempt)
 		case <-ctx.Done():
 			t.Stop()
 			return &Error{Code: "timeout", Pid: p.ID().Pid, Err: ctx.Err(),

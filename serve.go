@@ -174,7 +174,13 @@ func (s *server) acquire() (err error) {
 		return s.taken(err)
 	}
 	s.lock.Store(l)
-	return nil
+	// An attempt of its own: whoever waits for the last daemon to go sees that this is another.
+	boot, err := process.BootID()
+	if err != nil {
+		return err
+	}
+	last, _ := l.Record()
+	return l.WriteRecord(last.Next(boot))
 }
 
 // taken names who has the lock.

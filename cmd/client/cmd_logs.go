@@ -76,10 +76,13 @@ func (a *app) logs(ctx context.Context, names []string, o logFlags) error {
 		}
 		return errors.Join(v.showPast(), v.printer.close())
 	}
-	err = v.showPast()
-	if err == nil {
-		err = a.watching(ctx, v.follow)
-	}
+	// What is there already belongs to the view: Ctrl-C ends it there, too.
+	err = a.watching(ctx, func(ctx context.Context) error {
+		if err := v.showPast(); err != nil {
+			return err
+		}
+		return v.follow(ctx)
+	})
 	return errors.Join(err, v.printer.close())
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -41,6 +42,17 @@ func (a *app) wait(ctx context.Context, args []string, what string) error {
 	if kind == "log" {
 		n = always // hobd looks through the log
 	}
+	for {
+		err := a.waitOnce(ctx, args, n, what, kind, expr)
+		// A daemon that went away was only looking: the next one can be asked the same.
+		if !isCode(err, "lost") && !isCode(err, api.CodeDraining) || !pause(ctx, 10*time.Millisecond) {
+			return err
+		}
+	}
+}
+
+// waitOnce waits as long as one daemon lives.
+func (a *app) waitOnce(ctx context.Context, args []string, n need, what, kind, expr string) error {
 	return a.reach(ctx, args, n, func(c *hob.Client, disk []service.Status) error {
 		if c == nil {
 			return a.waitForNothing(disk, args, kind)

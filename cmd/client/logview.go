@@ -191,16 +191,40 @@ func (v *logView) next(rest bool) (*source, error) {
 	return oldest, nil
 }
 
-// kept is a line that may be among the last ones.
+// kept is a line that may be among the last ones, or a part of one: parts have the number of
+// their line in common.
 type kept struct {
-	name string
-	line servicelog.Line
+	name   string
+	line   servicelog.Line
+	number int
+}
+
+// ending is the last n lines, with all their parts.
+type ending struct {
+	n     int
+	parts []kept
+	lines int // how many parts is
+}
+
+func (e *ending) add(k kept) {
+	if len(e.parts) == 0 || e.parts[len(e.parts)-1].number != k.number {
+		e.lines++
+	}
+	k.line.Text = slices.Clone(k.line.Text)
+	e.parts = append(e.parts, k)
+	if e.lines > e.n {
+		first := e.parts[0].number
+		for e.parts[0].number == first {
+			e.parts = e.parts[1:]
+		}
+		e.lines--
+	}
 }
 
 // showPast prints what there is now.
 func (v *logView) showPast() error {
-	var last []kept // a ring once it is full
-	at := 0
+	last := ending{n: v.lines}
+	number := 0
 	for {
 		s, err := v.next(true)
 		if err != nil {
@@ -210,6 +234,9 @@ func (v *logView) showPast() error {
 			break
 		}
 		line := s.head
+		if !s.inside {
+			number++
+		}
 		s.ready, s.inside = false, line.Partial
 		switch {
 		case !v.wants(line):
@@ -218,17 +245,10 @@ func (v *logView) showPast() error {
 				return err
 			}
 		case v.lines > 0:
-			line.Text = slices.Clone(line.Text)
-			if len(last) < v.lines {
-				last = append(last, kept{s.name, line})
-			} else {
-				last[at] = kept{s.name, line}
-				at = (at + 1) % v.lines
-			}
+			last.add(kept{s.name, line, number})
 		}
 	}
-	for i := range last {
-		k := last[(at+i)%len(last)]
+	for _, k := range last.parts {
 		if err := v.printer.print(k.name, k.line); err != nil {
 			return err
 		}

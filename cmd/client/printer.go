@@ -147,14 +147,17 @@ func (p *printer) follow(ctx context.Context, name string, r *servicelog.Reader)
 
 func (p *printer) followIf(ctx context.Context, name string, r *servicelog.Reader, wants func(servicelog.Line) bool) error {
 	for {
+		// A service that never pauses must not hold Ctrl-C up. Before the line is read: what was
+		// read would be missing for whoever goes on with r.
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		line, err := r.Next()
 		if errors.Is(err, io.EOF) {
 			if err := p.flush(); err != nil {
 				return err
 			}
 			line, err = r.Follow(ctx)
-		} else if err == nil {
-			err = ctx.Err() // a service that never pauses must not hold Ctrl-C up
 		}
 		if err != nil {
 			return err

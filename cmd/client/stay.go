@@ -114,9 +114,11 @@ func (a *app) showRun(ctx context.Context, name string, from *api.LogMark) error
 
 // awaitExit waits for the end of the service, through as many daemons as it takes.
 func (a *app) awaitExit(ctx context.Context, name string) (api.Service, error) {
+	dial := a.contact
 	for {
-		s, err := a.waitExit(ctx, name)
-		if !isCode(err, "lost") && !isCode(err, api.CodeDraining) {
+		s, err := a.waitExit(ctx, dial, name)
+		nobody := isAbsent(err)
+		if !nobody && !isCode(err, "lost") && !isCode(err, api.CodeDraining) {
 			return s, err
 		}
 		// The daemon went away. What it wrote last tells whether anything is left to wait for:
@@ -124,16 +126,20 @@ func (a *app) awaitExit(ctx context.Context, name string) (api.Service, error) {
 		if ended, s, derr := a.ended(name); ended || derr != nil {
 			return s, derr
 		}
-		select {
-		case <-time.After(10 * time.Millisecond):
-		case <-ctx.Done():
+		if nobody && a.noSpawn {
+			return s, err
+		}
+		if dial = a.contact; nobody {
+			dial = a.dial
+		}
+		if !pause(ctx, 10*time.Millisecond) {
 			return s, ctx.Err()
 		}
 	}
 }
 
-func (a *app) waitExit(ctx context.Context, name string) (s api.Service, err error) {
-	c, err := a.dial(ctx)
+func (a *app) waitExit(ctx context.Context, dial dialer, name string) (s api.Service, err error) {
+	c, err := dial(ctx)
 	if err != nil {
 		return s, err
 	}

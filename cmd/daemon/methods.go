@@ -173,8 +173,10 @@ func (d *daemon) serviceWait(ctx context.Context, p api.WaitParams) (api.Service
 
 func (d *daemon) projectDown(context.Context, api.None) (api.DownResult, error) {
 	r := api.DownResult{Services: []api.Service{}}
-	for _, st := range d.sup.StopAll(context.Background(), true) {
+	// What had to be killed is known until a service is forgotten.
+	for _, st := range d.sup.StopAll(context.Background(), false) {
 		r.Services = append(r.Services, d.document(st, nil))
 	}
+	d.sup.StopAll(context.Background(), true)
 	return r, nil
 }

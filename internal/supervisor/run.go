@@ -205,14 +205,17 @@ func (v *svc) lockHeld(path string, err error) error {
 }
 
 // holders are the files that only the service's own processes have open.
-func (v *svc) holders() process.Holders {
+func (v *svc) holders() process.Holders { return v.holdersOf(v.out) }
+
+// holdersOf is holders for those who may not look at v.out.
+func (v *svc) holdersOf(out *servicelog.Writer) process.Holders {
 	var h process.Holders
 	var st unix.Stat_t
 	if unix.Stat(filepath.Join(v.sup.o.Locks, v.name+".lock"), &st) == nil {
 		h.Files = append(h.Files, process.FileID{Dev: uint64(st.Dev), Ino: st.Ino})
 	}
-	if v.out != nil {
-		dev, ino := v.out.FIFO()
+	if out != nil {
+		dev, ino := out.FIFO()
 		h.Files = append(h.Files, process.FileID{Dev: dev, Ino: ino})
 	}
 	return h

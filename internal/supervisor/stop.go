@@ -128,7 +128,7 @@ func (s *Supervisor) Look(name string) Detail {
 	if p == nil {
 		return d
 	}
-	if tree, err := p.Tree(process.Holders{}); err == nil {
+	if tree, err := p.Tree(v.holdersOf(out)); err == nil {
 		d.Pids = pids(tree)
 		d.CPU, d.RSS = process.Usage(d.Pids)
 	}

@@ -53,8 +53,9 @@ func (s *Supervisor) WaitLog(ctx context.Context, name string, match func([]byte
 	r.Seek(servicelog.Position(st.LogStart))
 	alive, cancel := context.WithCancel(ctx)
 	defer cancel()
+	var left error // the service was let go: its end is the next daemon's to see
 	go func() {
-		_, _ = v.await(alive, func(st service.Status) bool { return !st.State.Alive() })
+		_, left = v.await(alive, func(st service.Status) bool { return !st.State.Alive() })
 		cancel()
 	}()
 	for {
@@ -65,6 +66,8 @@ func (s *Supervisor) WaitLog(ctx context.Context, name string, match func([]byte
 		switch {
 		case err == nil && match(line.Text):
 			return v.status(), nil
+		case errors.Is(err, io.EOF) && left != nil:
+			return st, left
 		case errors.Is(err, io.EOF):
 			return st, fmt.Errorf("service %q: %w, and no line matched: %s", name, ErrNotRunning, words(v.status()))
 		case err != nil:
