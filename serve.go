@@ -78,7 +78,7 @@ func Serve(ctx context.Context, inst Instance, h Handler, o *ServeOptions) error
 			return err
 		}
 	} else if !s.o.Foreground {
-		return &Error{Code: "usage", Message: "serve " + i.Root.Path + ": no client started this process, and Foreground is not set"}
+		return &Error{Code: "not_spawned", Message: "serve " + i.Root.Path + ": no client started this process, and Foreground is not set"}
 	}
 	return s.serve(ctx)
 }

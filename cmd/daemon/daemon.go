@@ -4,6 +4,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -93,10 +94,15 @@ func (d *daemon) serve(sig *signals, foreground bool) error {
 		stop: func(name string) { stop(fmt.Errorf("%s", name)) }, hurry: hurry,
 		child: d.sup.Reap, foreground: foreground, log: d.log,
 	})
-	return hob.Serve(ctx, hob.Instance{Dir: d.inst.Root.Path}, d.handler(), &hob.ServeOptions{
+	err := hob.Serve(ctx, hob.Instance{Dir: d.inst.Root.Path}, d.handler(), &hob.ServeOptions{
 		Build: version.String(), Logger: d.log, Foreground: foreground,
 		Load: d.load, Run: d.run, Heal: d.heal, Stop: d.stop, Hurry: hurry,
 	})
+	if e, ok := errors.AsType[*hob.Error](err); ok && e.Code == "not_spawned" {
+		e.Message = "hobd is started by hob, which hands it the lock"
+		e.Hint = "call hob instead, or start it in the foreground: hobd --foreground"
+	}
+	return err
 }
 
 // lateStore is the daemon's store, which can't be opened before the lock is held.
