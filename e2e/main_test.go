@@ -4,12 +4,19 @@ package e2e
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"runtime"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
+
+	"github.com/stretchr/testify/require"
 )
 
 // bin is where the programs under test are, with fault points; hobd has the race detector when
@@ -34,7 +41,26 @@ func TestMain(m *testing.M) {
 	os.Exit(run(m))
 }
 
+// TestHelpersAreUsed: a helper that no test names is dead code.
+func TestHelpersAreUsed(t *testing.T) {
+	files, err := filepath.Glob("*_test.go")
+	require.NoError(t, err)
+	var source strings.Builder
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		require.NoError(t, err)
+		source.Write(text)
+	}
+	for name := range helpers {
+		name = strings.TrimSuffix(name, "-2") // a second generation has the name of the first
+		use := regexp.MustCompile(`HOB_E2E_HELPER=` + name + `\b|spawn\([^,]*, "` + name + `"|members = .*"` + name + `"`)
+		require.Regexp(t, use, source.String(), "no test uses the helper %s", name)
+	}
+}
+
 func run(m *testing.M) int {
+	// They wait for processes far more than for a processor.
+	_ = flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0)))
 	dir, err := os.MkdirTemp("", "hob-e2e-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

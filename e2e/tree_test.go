@@ -247,3 +247,18 @@ func TestLeftoversOfAnEndedService(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatIsLeftIsNotSaidForEver: a rest that ends by itself is not in WHY any more.
+func TestWhatIsLeftIsNotSaidForEver(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	stop := filepath.Join(w.home, "stop")
+	w.ok("run", "web", "--", "sh", "-c", `(until [ -e "`+stop+`" ]; do sleep 0.02; done) & exec sleep 1000`)
+	w.ok("kill", "-s", "KILL", "web")
+	w.eventually("it is said that something lives on", func() bool {
+		return strings.Contains(w.doc(0, "ps", "web").Service.Why, "live on")
+	})
+	require.NoError(t, os.WriteFile(stop, nil, 0o600))
+	w.eventually("it is not said any more", func() bool { return w.doc(0, "ps", "web").Service.Why == "killed by SIGKILL" })
+	require.Zero(t, w.doc(0, "ps", "web").Service.Pid)
+}

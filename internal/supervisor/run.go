@@ -124,13 +124,25 @@ func (v *svc) settle(event) { v.st.ReadyAt = time.Now().UTC() }
 // ended notes how the run ended. The rest of its tree is left alone, and said.
 func (v *svc) ended(event) {
 	v.noteExit(v.proc.Exit())
-	v.st.Why = v.st.Exit.String()
+	v.sayRest()
+}
+
+// sayRest makes WHY true: how the run ended, and what of it lives on.
+func (v *svc) sayRest() {
 	rest, err := v.proc.Tree(v.holders())
+	v.st.Why = v.st.Exit.String()
 	if len(rest) == 0 && err == nil {
 		v.release()
 		return
 	}
 	v.st.Why += fmt.Sprintf("; %d of its processes live on (%s)", len(rest), pidList(pids(rest)))
+}
+
+// lookForRest is called when orphans end, which is how one hears of the end of what was left.
+func (v *svc) lookForRest(event) {
+	if v.proc != nil && v.st.Exit != nil {
+		v.sayRest()
+	}
 }
 
 func (v *svc) noteExit(e process.Exit) {

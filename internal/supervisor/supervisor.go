@@ -72,8 +72,16 @@ func New(o Options) *Supervisor {
 	return &Supervisor{o: o, reaper: process.NewReaper(), all: map[string]*svc{}}
 }
 
-// Reap collects orphans that have exited. Call it at each SIGCHLD.
-func (s *Supervisor) Reap() { s.reaper.Reap() }
+// Reap collects orphans that have exited, and lets the services know of which something was left.
+// Call it at each SIGCHLD; it does not wait.
+func (s *Supervisor) Reap() {
+	s.reaper.Reap()
+	for _, v := range s.services() {
+		if v.hasRest() {
+			go v.post(event{kind: evOrphan})
+		}
+	}
+}
 
 // get finds a service.
 func (s *Supervisor) get(name string) (*svc, error) {

@@ -107,6 +107,13 @@ func (v *svc) status() service.Status {
 	return v.pub
 }
 
+// hasRest reports that the run has ended and something of its tree was left.
+func (v *svc) hasRest() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.pubProc != nil && !v.pub.State.Alive()
+}
+
 // send hands an event over and waits until it was dealt with. It is false when the service was
 // removed or let go.
 func (v *svc) send(ev event) bool {

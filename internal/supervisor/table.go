@@ -19,11 +19,13 @@ const (
 	evExitBad             // its first process ended otherwise
 	evGone                // its whole tree is gone
 	evStuck               // its tree could not be ended
+	evOrphan              // an orphan has ended, perhaps one of what is left of it
 	kinds
 )
 
 var kindNames = [kinds]string{evStart: "start", evStop: "stop", evSettled: "settled", evExitOK: "exit 0",
-	evExitBad: "exit other", evGone: "gone", evStuck: "stuck"}
+	evExitBad: "exit other", evGone: "gone", evStuck: "stuck",
+	evOrphan: "orphan"}
 
 // event is what happened, with what is known of it.
 type event struct {
@@ -53,12 +55,14 @@ func init() {
 			evStart: {service.Starting, (*svc).spawn},
 		},
 		service.Done: {
-			evStart: {service.Starting, (*svc).spawn},
-			evStop:  {service.Done, (*svc).stopRest}, // stopping, when something of its tree is left
+			evStart:  {service.Starting, (*svc).spawn},
+			evStop:   {service.Done, (*svc).stopRest}, // stopping, when something of its tree is left
+			evOrphan: {service.Done, (*svc).lookForRest},
 		},
 		service.Failed: {
-			evStart: {service.Starting, (*svc).spawn},
-			evStop:  {service.Failed, (*svc).stopRest},
+			evStart:  {service.Starting, (*svc).spawn},
+			evStop:   {service.Failed, (*svc).stopRest},
+			evOrphan: {service.Failed, (*svc).lookForRest},
 		},
 		service.Starting: {
 			evStop:    {service.Stopping, (*svc).terminate},
