@@ -54,7 +54,9 @@ func init() {
 		signal.Ignore(syscall.SIGTERM)
 		spawn(args[0], "session")
 		note(args[0], "stubborn")
-		select {}
+		for { // not select{}: without cgo the runtime calls that a deadlock
+			time.Sleep(time.Hour)
+		}
 	}
 	helpers["session"] = func(args []string) int {
 		// Nothing is ignored by one that was executed anew: what is ignored is inherited.
