@@ -99,12 +99,12 @@ func (s *server) writeIdentity() error {
 func (s *server) writeRecord(p lock.Phase) error {
 	l := s.lock.Load()
 	old, _ := l.Record()
-	s.record = lock.Record{Attempt: old.Attempt, Failures: old.Failures, Boot: s.self.Boot, Phase: p,
+	r := lock.Record{Attempt: old.Attempt, Failures: old.Failures, Boot: s.self.Boot, Phase: p,
 		Pid: s.self.Pid, Start: s.self.Start, PidNS: s.pidNS, Since: lock.Now()}
 	if p == lock.Serving {
-		s.record.Failures = nil
+		r.Failures = nil
 	}
-	return l.WriteRecord(s.record)
+	return l.WriteRecord(r)
 }
 
 // load is before any socket, so that a failing start leaves nothing behind.

@@ -95,7 +95,6 @@ type server struct {
 
 	starter net.Conn // the readiness channel; nil in the foreground
 	guard   *lock.Guard
-	record  lock.Record
 	running chan struct{} // closed when Run has returned
 	nudged  chan struct{} // look at the place now
 	builtin *ipc.Mux
