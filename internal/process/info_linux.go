@@ -50,11 +50,15 @@ func stat(pid int) (Info, error) {
 }
 
 // readProc appends the file to buf. It avoids os.ReadFile, which costs three more system calls a file: a look at
-// the table reads hundreds. A process that ends between open and read gives ESRCH, which means the same as ENOENT.
+// the table reads hundreds. A process that ends during open(2), or between it and read(2), gives ESRCH, which means the
+// same as ENOENT.
 func readProc(path string, buf []byte) ([]byte, error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	for err == unix.EINTR {
 		fd, err = unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	}
+	if err == unix.ESRCH {
+		err = fs.ErrNotExist
 	}
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
