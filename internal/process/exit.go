@@ -15,6 +15,10 @@ type Exit struct {
 	Known  bool
 }
 
+// Exit tells how a process ended that nobody has reaped yet; the zero Exit when it runs, is reaped, or its parent's
+// system does not tell. It is the only way to the exit of what ended before it could be adopted.
+func (id ID) Exit() Exit { return id.zombieExit() }
+
 // String returns "exit 1", "killed by SIGKILL" or "exit unknown".
 func (e Exit) String() string {
 	switch {

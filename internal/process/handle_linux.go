@@ -190,14 +190,22 @@ func (h *handle) status(id ID) Exit {
 // places: in /proc while it is a zombie, behind the pidfd once it was reaped. It passes from one to the other
 // at any moment, but never back, so a look at the first, then the second cannot miss it (before Linux 6.15: may).
 func (h *handle) strangersStatus(id ID) Exit {
+	if e := id.zombieExit(); e.Known {
+		return e
+	}
+	about := unix.PidfdInfo{Mask: unix.PIDFD_INFO_EXIT}
+	err := h.control(func(fd int) error { return unix.IoctlPidfdInfo(fd, &about) })
+	if err == nil && about.Mask&unix.PIDFD_INFO_EXIT != 0 {
+		return exitOf(syscall.WaitStatus(about.Exit_code))
+	}
+	return Exit{}
+}
+
+// zombieExit reads how a process ended from field 52 of proc_pid_stat(5).
+func (id ID) zombieExit() Exit {
 	info, err := id.look()
 	if err == nil && info.Dead() && (info.ExitCode != 0 || sameUser(id.Pid)) {
 		return exitOf(syscall.WaitStatus(info.ExitCode))
-	}
-	about := unix.PidfdInfo{Mask: unix.PIDFD_INFO_EXIT}
-	err = h.control(func(fd int) error { return unix.IoctlPidfdInfo(fd, &about) })
-	if err == nil && about.Mask&unix.PIDFD_INFO_EXIT != 0 {
-		return exitOf(syscall.WaitStatus(about.Exit_code))
 	}
 	return Exit{}
 }

@@ -225,3 +225,18 @@ func TestIdentify(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "pid:["+strconv.FormatUint(ns, 10)+"]", link)
 }
+
+// TestExitOfAZombieIsKnown without being its parent: from what the kernel shows of it until it is reaped.
+func TestExitOfAZombieIsKnown(t *testing.T) {
+	t.Parallel()
+	for script, want := range map[string]Exit{
+		"exit 0": {Known: true}, "exit 7": {Code: 7, Known: true}, "kill -KILL $$": {Signal: unix.SIGKILL, Known: true},
+	} {
+		p := start(t, Spec{}, "sh", "-c", script)
+		<-p.Done()
+		require.Equal(t, want, p.ID().Exit(), script)
+		require.NoError(t, p.Release())
+		require.Equal(t, Exit{}, p.ID().Exit(), "%s, reaped", script)
+	}
+	require.Equal(t, Exit{}, start(t, Spec{}, "sleep", "600").ID().Exit(), "it runs")
+}

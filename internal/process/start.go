@@ -24,12 +24,19 @@ type Spec struct {
 	Dir    string   // working directory; "": the caller's
 	Output *os.File // stdout and stderr; should be a fresh blocking descriptor, since the mode is shared; nil: /dev/null
 	Lock   *os.File // inherited at LockDescriptor; nil: none
+	Extra  []Extra  // more descriptors
 	Mark   string   // put into Env as MarkName; "": Env stays as it is and the tree is found without a mark
+}
+
+// Extra is a file for the process to find at descriptor FD, which is above 2 and not LockDescriptor.
+type Extra struct {
+	FD   int
+	File *os.File
 }
 
 // Start executes s in a session and group of its own, with /dev/null as stdin and no other descriptors than those
 // named, provided that all others of this process are close-on-exec, as Go makes them. It returns after execve(2): an error means that nothing runs, and wraps the errno (ENOENT, EACCES, ENOEXEC, …).
-// The caller keeps Output and Lock and closes them. The process is not killed when the caller ends.
+// The caller keeps Output, Lock and Extra and closes them. The process is not killed when the caller ends.
 func Start(s Spec) (*Process, error) {
 	// No zombie may be collected between fork and the entry in the list of leaders.
 	reaping.RLock()
@@ -50,6 +57,12 @@ func Start(s Spec) (*Process, error) {
 	files := []*os.File{null, output}
 	if s.Lock != nil {
 		files = append(files, s.Lock)
+	}
+	for _, x := range s.Extra {
+		if x.FD < 3 || x.FD == LockDescriptor {
+			return nil, fmt.Errorf("start %s: descriptor %d is not free for it", s.Path, x.FD)
+		}
+		files = append(files, x.File)
 	}
 	var p *Process
 	err = withDescriptors(files, nil, func(fds []uintptr) error {
@@ -80,18 +93,20 @@ func withDescriptors(files []*os.File, fds []uintptr, f func([]uintptr) error) e
 	return inner
 }
 
-// fork starts s with fds = stdin, output and perhaps the lock.
+// fork starts s with fds = stdin, output, perhaps the lock, and the extra ones.
 func (s Spec) fork(fds []uintptr) (*Process, error) {
 	args := s.Args
 	if len(args) == 0 {
 		args = []string{s.Path}
 	}
 	attr := &syscall.ProcAttr{Dir: s.Dir, Env: s.environment(), Files: []uintptr{fds[0], fds[1], fds[1]}}
-	if len(fds) > 2 {
-		for len(attr.Files) < LockDescriptor {
-			attr.Files = append(attr.Files, ^uintptr(0)) // closed in the child
-		}
-		attr.Files = append(attr.Files, fds[2])
+	rest := fds[2:]
+	if s.Lock != nil {
+		attr.Files = place(attr.Files, LockDescriptor, rest[0])
+		rest = rest[1:]
+	}
+	for i, x := range s.Extra {
+		attr.Files = place(attr.Files, x.FD, rest[i])
 	}
 	pid, h, err := forkExec(s.Path, args, attr)
 	if err != nil {
@@ -105,6 +120,15 @@ func (s Spec) fork(fds []uintptr) (*Process, error) {
 	p := newProcess(id, s.Mark, h)
 	p.child = true
 	return p, nil
+}
+
+// place makes fd the child's descriptor n; those between are closed in the child.
+func place(files []uintptr, n int, fd uintptr) []uintptr {
+	for len(files) <= n {
+		files = append(files, ^uintptr(0))
+	}
+	files[n] = fd
+	return files
 }
 
 func (s Spec) environment() []string {

@@ -42,6 +42,20 @@ func TestChildHasOnlyWhatItIsMeantToHave(t *testing.T) {
 	require.Equal(t, map[int]string{0: os.DevNull, 1: os.DevNull, 2: os.DevNull}, descriptors(t, strconv.Itoa(p.ID().Pid)))
 }
 
+func TestExtraDescriptorsAreWhereTheyAreMeantToBe(t *testing.T) {
+	t.Parallel()
+	lock, low, high := create(t, "web.lock"), create(t, "low"), create(t, "high")
+	for _, extra := range [][]Extra{{{FD: 5, File: low}, {FD: 12, File: high}}, {{FD: 12, File: high}, {FD: 5, File: low}}} {
+		p := start(t, Spec{Lock: lock, Extra: extra}, "sleep", "600")
+		require.Equal(t, map[int]string{0: os.DevNull, 1: os.DevNull, 2: os.DevNull, 5: low.Name(), LockDescriptor: lock.Name(), 12: high.Name()},
+			descriptors(t, strconv.Itoa(p.ID().Pid)))
+	}
+	for _, fd := range []int{-1, 0, 2, LockDescriptor} {
+		_, err := Start(Spec{Path: "/bin/true", Extra: []Extra{{FD: fd, File: low}}})
+		require.ErrorContains(t, err, "not free")
+	}
+}
+
 func TestLockOutlivesTheCallersDescriptor(t *testing.T) {
 	t.Parallel()
 	lock := create(t, "web.lock")
