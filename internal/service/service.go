@@ -10,15 +10,84 @@ import (
 	"time"
 )
 
-// Spec says what to run. It is immutable once it was handed over.
+// Spec says what to run and how to look after it. It is immutable once it was handed over.
 type Spec struct {
-	Name   string   `json:"name"`
-	Cmd    []string `json:"cmd"` // argv; the executable is found with PATH of Env and Dir
-	Dir    string   `json:"dir"` // absolute
-	Env    []string `json:"-"`   // "K=V"; stored apart, 0600, never printed
-	Source Source   `json:"source"`
-	Stop   Stop     `json:"stop"`
+	Name    string    `json:"name"`
+	Cmd     []string  `json:"cmd"` // argv; the executable is found with PATH of the environment and Dir
+	Dir     string    `json:"dir"` // absolute
+	Env     []string  `json:"-"`   // "K=V", of the client that asked; stored apart, 0600, never printed
+	Set     []string  `json:"-"`   // "K=V", laid over Env: from env_file and env; stored as Env is
+	Source  Source    `json:"source"`
+	Stop    Stop      `json:"stop"`
+	Needs   []Need    `json:"needs,omitempty"`
+	Ready   Readiness `json:"ready,omitzero"`
+	Restart Restart   `json:"restart,omitempty"`
+	Log     Log       `json:"log,omitzero"`
+	Color   bool      `json:"color,omitempty"` // the client that asked has a terminal with colours
 }
+
+// Need is another service that has to be there first.
+type Need struct {
+	Name string    `json:"name"`
+	For  Condition `json:"for"`
+}
+
+// Condition is what is needed of another service.
+type Condition string
+
+// The conditions.
+const (
+	NeedReady Condition = "ready" // it is ready; running, where it declares no readiness
+	NeedDone  Condition = "done"  // it has ended with exit 0
+)
+
+// Readiness says how a service tells that it is ready. At most one field besides Timeout is set; none:
+// no readiness is declared, and living for a while has to do.
+type Readiness struct {
+	Log     string        `json:"log,omitempty"`    // a regular expression that a line of this run's log matches
+	TCP     string        `json:"tcp,omitempty"`    // host:port that accepts
+	HTTP    string        `json:"http,omitempty"`   // http:// URL that answers a GET with 200–399
+	Exec    []string      `json:"exec,omitempty"`   // argv that exits with 0
+	Notify  bool          `json:"notify,omitempty"` // READY=1, sd_notify(3)
+	FD      int           `json:"fd,omitempty"`     // a newline written to this descriptor, as s6 has it
+	Timeout time.Duration `json:"timeout,omitempty"`
+}
+
+// Declared reports whether any readiness is.
+func (r Readiness) Declared() bool {
+	return r.Log != "" || r.TCP != "" || r.HTTP != "" || len(r.Exec) > 0 || r.Notify || r.FD != 0
+}
+
+// DefaultReadyTimeout is how long a service may take to be ready.
+const DefaultReadyTimeout = 60 * time.Second
+
+// Restart says which ends of a run are followed by another one.
+type Restart string
+
+// The policies. The empty one is RestartOnFailure.
+const (
+	RestartNo        Restart = "no"
+	RestartOnFailure Restart = "on-failure"
+	RestartAlways    Restart = "always"
+)
+
+// CheckRestart says why s can't be a policy, or nil.
+func CheckRestart(s string) error {
+	switch Restart(s) {
+	case "", RestartNo, RestartOnFailure, RestartAlways:
+		return nil
+	}
+	return fmt.Errorf("restart %q: not no, on-failure or always", s)
+}
+
+// Log bounds what is kept of a service's output.
+type Log struct {
+	Max  int64 `json:"max"`  // bytes of a segment before the next one begins
+	Keep int   `json:"keep"` // full segments kept beside the one that is written
+}
+
+// DefaultLog is 10 MB and 3.
+var DefaultLog = Log{Max: 10_000_000, Keep: 3}
 
 // Stop says how a service is asked to leave: Signal, then after Timeout SIGKILL of the tree.
 type Stop struct {
@@ -48,7 +117,9 @@ type Source string
 
 // The sources.
 const (
-	SourceRun Source = "run" // ad hoc, by hob run
+	SourceRun      Source = "run"      // ad hoc, by hob run
+	SourceFile     Source = "hob.toml" // with hob.local.toml over it
+	SourceProcfile Source = "Procfile"
 )
 
 // State is what is so, one word and one meaning each.
@@ -56,8 +127,11 @@ type State string
 
 // The states of a service.
 const (
+	Waiting  State = "waiting"  // for what it needs
 	Starting State = "starting" // its process is there, it did not yet live long enough or is not ready
+	Ready    State = "ready"    // it said so
 	Running  State = "running"  // lives; no readiness declared
+	Backoff  State = "backoff"  // ended, and is started again in a moment
 	Stopping State = "stopping" // its tree was asked to leave
 	Stopped  State = "stopped"  // not running because that was asked
 	Done     State = "done"     // ended by itself with exit 0
@@ -65,7 +139,15 @@ const (
 )
 
 // Alive reports whether a process of the service may exist in state s.
-func (s State) Alive() bool { return s == Starting || s == Running || s == Stopping }
+func (s State) Alive() bool {
+	return s == Starting || s == Ready || s == Running || s == Stopping
+}
+
+// Pending reports whether a process will be started in state s, without anybody asking again.
+func (s State) Pending() bool { return s == Waiting || s == Backoff }
+
+// Up reports whether the service is as ready as it can be.
+func (s State) Up() bool { return s == Ready || s == Running }
 
 // Want is what was asked for.
 type Want string
@@ -78,9 +160,12 @@ const (
 
 // Exit is how a run ended.
 type Exit struct {
-	Code   int       `json:"code"`             // exit status; 128+n for a signal; -1 when not known
-	Signal string    `json:"signal,omitempty"` // "SIGKILL", or empty
-	At     time.Time `json:"at"`
+	Code       int       `json:"code"`             // exit status; 128+n for a signal; -1 when not known
+	Signal     string    `json:"signal,omitempty"` // "SIGKILL", or empty
+	At         time.Time `json:"at"`
+	Generation int       `json:"generation,omitempty"` // of the run that ended
+	StartedAt  time.Time `json:"started_at,omitzero"`  // of that run
+	LogEnd     LogMark   `json:"log_end,omitzero"`     // where its log ends
 }
 
 // String says it in words: "exit 1", "killed by SIGKILL", "exit unknown".
@@ -97,22 +182,41 @@ func (e Exit) String() string {
 // Status is one service as it is now.
 type Status struct {
 	Spec
-	State      State     `json:"state"`
-	Want       Want      `json:"want"`
-	Pid        int       `json:"pid,omitempty"`
-	Start      uint64    `json:"start,omitempty"`   // start time of Pid, clock ticks since boot
-	Boot       string    `json:"boot_id,omitempty"` // boot in which Pid lived
-	StartedAt  time.Time `json:"started_at,omitzero"`
-	ReadyAt    time.Time `json:"ready_at,omitzero"`
-	StoppedAt  time.Time `json:"stopped_at,omitzero"`
-	Restarts   int       `json:"restarts"`
-	Adopted    int       `json:"adopted"`    // how often a new hobd took the running process over
-	Generation int       `json:"generation"` // one more with every start
-	Exit       *Exit     `json:"exit,omitempty"`
-	Why        string    `json:"why,omitempty"`
-	LogStart   LogMark   `json:"log_start"` // where the log of this generation begins
-	EnvHash    string    `json:"env,omitempty"`
+	State      State       `json:"state"`
+	Want       Want        `json:"want"`
+	Pid        int         `json:"pid,omitempty"`
+	Start      uint64      `json:"start,omitempty"`   // start time of Pid, clock ticks since boot
+	Boot       string      `json:"boot_id,omitempty"` // boot in which Pid lived
+	StartedAt  time.Time   `json:"started_at,omitzero"`
+	ReadyAt    time.Time   `json:"ready_at,omitzero"`
+	StoppedAt  time.Time   `json:"stopped_at,omitzero"`
+	Restarts   int         `json:"restarts"`
+	Adopted    int         `json:"adopted"`    // how often a new hobd took the running process over
+	Generation int         `json:"generation"` // one more with every start
+	Exit       *Exit       `json:"exit,omitempty"`
+	Exits      []Exit      `json:"exits,omitempty"`    // the last ends of runs, the newest last; at most MaxExits
+	Failures   []time.Time `json:"failures,omitempty"` // ends of unproductive runs that the start limit counts
+	Tries      int         `json:"tries,omitempty"`    // unproductive runs in a row: the step of the back-off
+	NextTry    time.Time   `json:"next_try,omitzero"`  // in backoff: when the next run begins
+	Why        string      `json:"why,omitempty"`
+	LogStart   LogMark     `json:"log_start"`       // where the log of this generation begins
+	EnvAt      time.Time   `json:"env_at,omitzero"` // when Env was taken from a client
+	EnvHash    string      `json:"env,omitempty"`
+	SetHash    string      `json:"set,omitempty"`
 }
+
+// LogEndOf is where the log of an earlier run ends; where that is forgotten, where that of this one begins.
+func (s Status) LogEndOf(generation int) LogMark {
+	for _, x := range s.Exits {
+		if x.Generation == generation && x.LogEnd != (LogMark{}) {
+			return x.LogEnd
+		}
+	}
+	return s.LogStart
+}
+
+// MaxExits is how many ends of runs are remembered.
+const MaxExits = 5
 
 // LogMark is a place in a service's log.
 type LogMark struct {

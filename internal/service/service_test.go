@@ -83,7 +83,7 @@ func TestExitInWords(t *testing.T) {
 }
 
 func TestAliveStates(t *testing.T) {
-	alive := map[State]bool{Starting: true, Running: true, Stopping: true, Stopped: false, Done: false, Failed: false}
+	alive := map[State]bool{Starting: true, Ready: true, Running: true, Stopping: true, Waiting: false, Backoff: false, Stopped: false, Done: false, Failed: false}
 	for s, want := range alive {
 		require.Equal(t, want, s.Alive(), s)
 	}

@@ -79,10 +79,12 @@ func in(inst instance.Instance, name string, create bool, f func(dir *os.File) e
 func (s *Store) Save(st service.Status) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if st.Env != nil {
-		st.EnvHash = hash(st.Env)
-		if err := s.saveEnv(st.EnvHash, st.Env); err != nil {
-			return err
+	for _, e := range environments(&st) {
+		if *e.env != nil {
+			*e.hash = hash(*e.env)
+			if err := s.saveEnv(*e.hash, *e.env); err != nil {
+				return err
+			}
 		}
 	}
 	data, err := json.Marshal(st)
@@ -92,6 +94,17 @@ func (s *Store) Save(st service.Status) error {
 	return s.in(instance.StateName, true, func(dir *os.File) error {
 		return instance.WriteFile(dir, st.Name+suffix, append(data, '\n'))
 	})
+}
+
+// environment is one of those that a status has, and the name that it is stored under.
+type environment struct {
+	env  *[]string
+	hash *string
+}
+
+// environments are stored apart from the status: the client's, and what the file sets.
+func environments(st *service.Status) []environment {
+	return []environment{{&st.Env, &st.EnvHash}, {&st.Set, &st.SetHash}}
 }
 
 func hash(env []string) string {
@@ -123,7 +136,7 @@ func (s *Store) Delete(name string) error {
 	return s.in(instance.EnvName, true, func(dir *os.File) error {
 		names, err := instance.Names(dir)
 		for _, n := range names {
-			used := slices.ContainsFunc(all, func(st service.Status) bool { return st.EnvHash == n })
+			used := slices.ContainsFunc(all, func(st service.Status) bool { return st.EnvHash == n || st.SetHash == n })
 			if !used && err == nil {
 				err = instance.Remove(dir, n)
 			}
@@ -152,22 +165,26 @@ func (s *Store) Load() (all []service.Status, bad []error, err error) {
 		return nil, bad, err
 	}
 	for i := range all {
-		if all[i].Env, err = s.env(all[i].EnvHash); err != nil {
-			bad = append(bad, fmt.Errorf("environment of %s: %w", all[i].Name, err))
-		}
+		bad = append(bad, addEnvironments(s.inst, &all[i])...)
 	}
 	return all, bad, nil
 }
 
-func (s *Store) env(hash string) (env []string, err error) {
-	if hash == "" {
-		return nil, nil
+// addEnvironments reads those of a status; one that can't be read stays missing.
+func addEnvironments(inst instance.Instance, st *service.Status) (bad []error) {
+	for _, e := range environments(st) {
+		if *e.hash == "" {
+			continue
+		}
+		err := in(inst, instance.EnvName, false, func(dir *os.File) (err error) {
+			*e.env, err = readEnv(dir, *e.hash)
+			return err
+		})
+		if err != nil {
+			bad = append(bad, fmt.Errorf("environment of %s: %w", st.Name, err))
+		}
 	}
-	err = s.in(instance.EnvName, true, func(dir *os.File) error {
-		env, err = readEnv(dir, hash)
-		return err
-	})
-	return env, err
+	return bad
 }
 
 // readEnv verifies that the file holds what its name says: a service must not be started with
@@ -206,6 +223,15 @@ func Read(inst instance.Instance) ([]service.Status, error) {
 	})
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
+	}
+	return all, err
+}
+
+// ReadAll is Read with the environments; one that can't be read is missing.
+func ReadAll(inst instance.Instance) ([]service.Status, error) {
+	all, err := Read(inst)
+	for i := range all {
+		addEnvironments(inst, &all[i])
 	}
 	return all, err
 }

@@ -37,6 +37,35 @@ func TestSavedIsLoaded(t *testing.T) {
 	require.Equal(t, []service.Status{db, web}, all)
 }
 
+// TestVariablesOfTheFileAreStoredApart: what the file sets is kept beside the client's environment, and both
+// are read by whoever needs them, and only by those.
+func TestVariablesOfTheFileAreStoredApart(t *testing.T) {
+	s, inst := newStore(t)
+	web := status("web", "A=1")
+	web.Set = []string{"DATABASE_URL=secret"}
+	save(t, s, web)
+	all, bad := load(t, s)
+	require.Empty(t, bad)
+	require.Equal(t, web.Env, all[0].Env)
+	require.Equal(t, web.Set, all[0].Set)
+	read, err := Read(inst)
+	require.NoError(t, err)
+	require.Nil(t, read[0].Env)
+	require.Nil(t, read[0].Set)
+	read, err = ReadAll(inst)
+	require.NoError(t, err)
+	require.Equal(t, all, read)
+
+	web.Set, web.SetHash = nil, "" // the file does not set it any more
+	save(t, s, web)
+	all, _ = load(t, s)
+	require.Nil(t, all[0].Set)
+	require.NoError(t, s.Delete("web"))
+	names, err := os.ReadDir(inst.Path(instance.EnvName))
+	require.NoError(t, err)
+	require.Empty(t, names)
+}
+
 func TestServicesAreListedByName(t *testing.T) {
 	s, inst := newStore(t)
 	save(t, s, status("web-1"), status("b"), status("web"), status("web.x"), status("B"))
