@@ -18,10 +18,12 @@ var rooms = map[string][]string{
 
 	"cmd/client":      {"hob", "api", "service", "instance", "store", "servicelog", "version"},
 	"cmd/client/hob":  {"cmd/client"},
-	"cmd/daemon":      {"hob", "api", "service", "instance", "store", "supervisor", "servicelog", "version", "fault"},
+	"cmd/daemon":      {"hob", "api", "service", "instance", "store", "config", "supervisor", "servicelog", "version", "fault"},
 	"cmd/daemon/hobd": {"cmd/daemon"},
 
-	"internal/supervisor": {"service", "process", "servicelog", "fault"},
+	"internal/supervisor": {"service", "process", "servicelog", "readiness", "sdnotify", "fault"},
+	"internal/readiness":  {"service", "process", "servicelog", "sdnotify", "sockets"},
+	"internal/config":     {"service"},
 	"internal/spawn":      {"probe", "lock", "instance", "process", "fault"},
 	"internal/probe":      {"instance", "ipc", "lock", "process"},
 	"internal/api":        {"ipc", "service"},
@@ -29,17 +31,19 @@ var rooms = map[string][]string{
 
 	"internal/fault": {}, "internal/instance": {}, "internal/ipc": {"fault"}, "internal/lock": {"fault"},
 	"internal/process": {"fault"}, "internal/service": {}, "internal/servicelog": {"fault"}, "internal/version": {},
+	"internal/sdnotify": {}, "internal/sockets": {},
 	"e2e": {},
 }
 
 // only says which rooms alone may import a package from outside, directly.
 var only = map[string][]string{
-	"github.com/adrg/xdg":             {"internal/instance"},
-	"github.com/lmittmann/tint":       {"cmd/daemon", "cmd/client"},
-	"github.com/spf13/cobra":          {"cmd/client"},
-	"github.com/sourcegraph/jsonrpc2": {"internal/ipc"},
-	"os/exec":                         {"internal/process", "cmd/client"},
-	"net/http":                        {},
+	"github.com/adrg/xdg":                      {"internal/instance"},
+	"github.com/lmittmann/tint":                {"cmd/daemon", "cmd/client"},
+	"github.com/spf13/cobra":                   {"cmd/client"},
+	"github.com/sourcegraph/jsonrpc2":          {"internal/ipc"},
+	"github.com/pelletier/go-toml/v2/unstable": {"internal/config"},
+	"os/exec":  {"internal/process", "cmd/client"},
+	"net/http": {},
 }
 
 // TestImports holds the plan of the house against the code.
