@@ -12,14 +12,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// BenchmarkThroughput: lines of 100 bytes from a service into its log, and into a file
-// by cat, in turn. The ratio is what counts.
+// BenchmarkThroughput: lines of 100 bytes from a service into its log, in one segment and
+// in segments of 10 MB of which three full ones are kept, and into one file by cat, in
+// turn. The ratio is what counts.
 func BenchmarkThroughput(b *testing.B) {
-	for lines, total := range map[int]int{1: 100 << 20, 640: 800 << 20} {
-		b.Run(fmt.Sprintf("lines=%d", lines), func(b *testing.B) {
+	for _, c := range []struct {
+		lines, total int
+		max          int64
+	}{{1, 100 << 20, 0}, {1, 100 << 20, 10 << 20}, {640, 800 << 20, 0}, {640, 800 << 20, 10 << 20}} {
+		b.Run(fmt.Sprintf("lines=%d/max=%d", c.lines, c.max), func(b *testing.B) {
+			lines, total := c.lines, c.total
 			var hob, cat cost
 			for b.Loop() {
-				hob.add(throughLog(b, total, lines))
+				hob.add(throughLog(b, total, lines, c.max))
 				cat.add(throughCat(b, total, lines))
 			}
 			bytes := float64(total) * float64(b.N)
@@ -37,8 +42,9 @@ type cost struct{ wall, cpu time.Duration }
 
 func (c *cost) add(d cost) { c.wall, c.cpu = c.wall+d.wall, c.cpu+d.cpu }
 
-func throughLog(b *testing.B, total, lines int) cost {
+func throughLog(b *testing.B, total, lines int, max int64) cost {
 	o := place(b)
+	o.Max, o.Keep = max, 3
 	w := open(b, o)
 	service := helper(b, "emit", total, lines)
 	service.Stdout = output(b, w)
@@ -46,7 +52,9 @@ func throughLog(b *testing.B, total, lines int) cost {
 	require.NoError(b, service.Run())
 	require.NoError(b, w.Drain(b.Context()))
 	c := cost{time.Since(begin), ownCPU(b) - cpu}
-	require.EqualValues(b, total, w.Position().Offset)
+	end, full := w.Position(), (max+99)/100*100
+	require.EqualValues(b, total, int64(end.Segment-1)*full+end.Offset)
+	require.Zero(b, w.Lost())
 	require.NoError(b, w.Close())
 	require.NoError(b, os.RemoveAll(o.Dir))
 	return c

@@ -17,8 +17,8 @@ const silence = 100 * time.Millisecond
 
 // Follow returns the next line, and waits for it at the end of the log. A line without
 // its newline it returns, Partial, after 100 ms of silence. It goes on through restarts of
-// the Writer and into new segments. It returns the error of ctx when that ends, and
-// fs.ErrNotExist when the directory of the log was removed.
+// the Writer and into new segments. It returns the error of ctx when that ends, io.EOF at
+// the end that Until set, and fs.ErrNotExist when the directory of the log was removed.
 func (r *Reader) Follow(ctx context.Context) (Line, error) {
 	for {
 		line, err := r.Next()
@@ -26,11 +26,12 @@ func (r *Reader) Follow(ctx context.Context) (Line, error) {
 			return line, err
 		}
 		err = r.waitForMore(ctx)
-		if errors.Is(err, errSilence) {
+		if errors.Is(err, errSilence) || errors.Is(err, io.EOF) {
 			if line, ok := r.Rest(); ok {
 				return line, nil
 			}
-		} else if err != nil {
+		}
+		if err != nil && !errors.Is(err, errSilence) {
 			return Line{}, err
 		}
 	}
@@ -53,13 +54,16 @@ func (r *Reader) waitForMore(ctx context.Context) error {
 }
 
 // Wait returns nil once there is more than Next has read, which need not be a whole line.
-// It returns the error of ctx when that ends, and fs.ErrNotExist when the directory of the
-// log was removed.
+// It returns the error of ctx when that ends, io.EOF at the end that Until set, and
+// fs.ErrNotExist when the directory of the log was removed.
 func (r *Reader) Wait(ctx context.Context) error {
 	r.watch.open(r.dir) // before the look, so that nothing happens between
 	for {
 		if err := ctx.Err(); err != nil {
 			return err
+		}
+		if r.ended() {
+			return io.EOF
 		}
 		if grown, err := r.grown(); grown || err != nil {
 			return err

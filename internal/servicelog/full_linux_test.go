@@ -41,23 +41,80 @@ func inside(t *testing.T, attr *syscall.SysProcAttr) bool {
 	return false
 }
 
-func TestFullDiskNeverBlocksTheService(t *testing.T) {
+// tiny mounts a file system of its own for the log, in a namespace of its own; false when
+// the test is done: it ran in there, or cannot.
+func tiny(t *testing.T, o Options, data string) bool {
 	if !inside(t, &syscall.SysProcAttr{
 		Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNS,
 		UidMappings: []syscall.SysProcIDMap{{HostID: os.Geteuid(), Size: 1}},
 		GidMappings: []syscall.SysProcIDMap{{HostID: os.Getegid(), Size: 1}},
 	}) {
-		return
+		return false
 	}
-	o := place(t)
 	require.NoError(t, os.Mkdir(o.Dir, 0o700))
-	if err := unix.Mount("tmpfs", o.Dir, "tmpfs", 0, "size=512k,mode=700"); err != nil {
+	if err := unix.Mount("tmpfs", o.Dir, "tmpfs", 0, data); err != nil {
 		t.Skip("cannot mount: ", err)
 	}
 	t.Cleanup(func() { _ = unix.Unmount(o.Dir, unix.MNT_DETACH) })
-	filler := filepath.Join(o.Dir, "filler")
-	require.NoError(t, os.WriteFile(filler, make([]byte, 256<<10), 0o600))
-	outlast(t, o, func() { require.NoError(t, os.Remove(filler)) })
+	return true
+}
+
+func TestFullDiskNeverBlocksTheService(t *testing.T) {
+	for max, name := range map[int64]string{0: "one segment", 64 << 10: "rotating"} {
+		t.Run(name, func(t *testing.T) {
+			o := place(t)
+			o.Max, o.Keep = max, 1000
+			if !tiny(t, o, "size=512k,mode=700") {
+				return
+			}
+			filler := filepath.Join(o.Dir, "filler")
+			require.NoError(t, os.WriteFile(filler, make([]byte, 256<<10), 0o600))
+			outlast(t, o, func() { require.NoError(t, os.Remove(filler)) })
+		})
+	}
+}
+
+// TestFullDiskIsEmptiedByRotation: what Keep does not keep makes the room, where it is
+// enough that a new segment can be made.
+func TestFullDiskIsEmptiedByRotation(t *testing.T) {
+	o := place(t)
+	o.Max, o.Keep = 64<<10, 2
+	if !tiny(t, o, "size=512k,mode=700") {
+		return
+	}
+	w := open(t, o)
+	out := output(t, w)
+	for range 16 {
+		say(t, w, out, strings.Repeat("0123456789abcde\n", 1<<14))
+	}
+	require.Zero(t, w.Lost())
+	require.Equal(t, Position{64, 64 << 10}, w.Position())
+}
+
+// TestSegmentGoesOnWithoutInodes: there is room for bytes, and none for a file.
+func TestSegmentGoesOnWithoutInodes(t *testing.T) {
+	o := place(t)
+	o.Max, o.Keep = 1000, 1000
+	if !tiny(t, o, "size=4m,nr_inodes=6,mode=700") { // the directory and two segments
+		return
+	}
+	var said bytes.Buffer
+	o.Logger = slog.New(slog.NewTextHandler(&said, nil))
+	w := open(t, o)
+	out := output(t, w)
+	line := strings.Repeat("x", 99) + "\n"
+	say(t, w, out, strings.Repeat(line, 1000))
+	end := w.Position()
+	require.EqualValues(t, 100_000-1000*(end.Segment-1), end.Offset)
+	require.Contains(t, said.String(), "log cannot be rotated")
+	require.NoError(t, unix.Mount("", o.Dir, "", unix.MS_REMOUNT, "nr_inodes=100"))
+	tryNow(w)
+	say(t, w, out, line)
+	require.Equal(t, Position{end.Segment + 1, 100}, w.Position())
+	require.Zero(t, w.Lost())
+	require.True(t, strings.Repeat(line, 1001) == strings.Join(contents(t, o.Dir), ""))
+	require.NoError(t, w.Close())
+	require.Equal(t, 1, strings.Count(said.String(), "log cannot be rotated"), said.String())
 }
 
 func TestFileSizeLimitNeverBlocksTheService(t *testing.T) {
@@ -84,10 +141,16 @@ func outlast(t *testing.T, o Options, makeRoom func()) {
 	text := strings.Repeat("0123456789abcde\n", 1<<16)
 	say(t, w, out, text) // hangs here when the writer does not take it
 
-	kept := w.Position().Offset
+	all := func() (text string) { // an index may have found no room
+		for n := range w.Position().Segment {
+			text += string(content(t, o.Dir, n+1))
+		}
+		return text
+	}
+	kept := len(all())
 	require.Positive(t, kept)
-	require.EqualValues(t, len(text), kept+w.Lost())
-	require.Equal(t, text[:kept], string(content(t, o.Dir, 1)), "what was written before must stay")
+	require.EqualValues(t, len(text), int64(kept)+w.Lost())
+	require.True(t, text[:kept] == all(), "what was written before must stay")
 
 	lost := w.Lost()
 	say(t, w, out, text)
@@ -97,7 +160,7 @@ func outlast(t *testing.T, o Options, makeRoom func()) {
 	lost = w.Lost()
 	say(t, w, out, "\nthere is room\n")
 	require.Equal(t, lost, w.Lost())
-	require.Equal(t, text[:kept]+"\nthere is room\n", string(content(t, o.Dir, 1)))
+	require.True(t, text[:kept]+"\nthere is room\n" == all())
 	r := read(t, o.Dir)
 	require.NoError(t, r.Tail(1))
 	require.Equal(t, []string{"there is room"}, texts(t, r))

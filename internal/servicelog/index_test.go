@@ -13,7 +13,7 @@ import (
 )
 
 // records reads the index as the format says.
-func records(t *testing.T, dir string, segment int) (ends []int64, at []time.Time) {
+func records(t testing.TB, dir string, segment int) (ends []int64, at []time.Time) {
 	b, err := os.ReadFile(filepath.Join(dir, indexName(segment)))
 	require.NoError(t, err)
 	require.Zero(t, len(b)%16)

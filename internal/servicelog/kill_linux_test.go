@@ -4,8 +4,7 @@ import (
 	"bufio"
 	"io"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -17,7 +16,56 @@ func TestKilledWriterLosesNothing(t *testing.T) {
 	if testing.Short() {
 		lines = 20_000
 	}
+	kills := killAgainAndAgain(t, place(t), lines, 256<<10)
+	require.Greater(t, kills, lines/20_000)
+	t.Logf("%d lines, writer killed %d times", lines, kills)
+}
+
+// With a segment every 40 or 300 lines, nearly every kill is near a rotation, and many are
+// in one.
+func TestKilledRotationLosesNothing(t *testing.T) {
+	enough := 200
+	if testing.Short() {
+		enough = 20
+	}
+	kills := 0
+	for round := 0; kills < enough; round++ {
+		o := place(t)
+		o.Max, o.Keep = []int64{2 << 10, 16 << 10}[round%2], 1_000_000
+		kills += killAgainAndAgain(t, o, 20_000, 40<<10)
+		all := contents(t, o.Dir)
+		for i, text := range all {
+			require.True(t, strings.HasSuffix(text, "\n"))
+			if i < len(all)-1 {
+				require.GreaterOrEqual(t, len(text), int(o.Max))
+			}
+			require.Less(t, len(text), int(o.Max)+len(numbered(79))) // the longest
+		}
+	}
+	t.Logf("writer killed %d times", kills)
+}
+
+// TestKilledRotationKeepsTheNewest: what is removed too late because of a kill is removed
+// by the next writer, and nothing is removed too early.
+func TestKilledRotationKeepsTheNewest(t *testing.T) {
 	o := place(t)
+	o.Max, o.Keep = 4<<10, 2
+	lines := 20_000
+	killWriters(t, o, lines, 40<<10)
+	w := open(t, o)
+	require.NoError(t, w.Drain(t.Context()))
+	w.removals.Wait()
+	all := contents(t, o.Dir)
+	require.Len(t, all, 3)
+	got := texts(t, read(t, o.Dir))
+	for i, text := range got {
+		require.Equal(t, numbered(lines-len(got)+i), text)
+	}
+}
+
+// killWriters kills writers until a service has written its lines, each after step bytes or
+// a little more. It returns how many there were.
+func killWriters(t *testing.T, o Options, lines int, step int64) (kills int) {
 	first := open(t, o) // makes the FIFO
 	held := output(t, first)
 	require.NoError(t, first.Close())
@@ -28,12 +76,15 @@ func TestKilledWriterLosesNothing(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- service.Wait() }()
 
-	kills := 0
 	for done := false; !done; kills++ {
-		done = killOne(t, o, ended)
+		done = killOne(t, o, ended, rand.Int64N(step))
 	}
-	require.Greater(t, kills, lines/20_000)
+	return kills
+}
 
+// killAgainAndAgain is killWriters, and reads all lines.
+func killAgainAndAgain(t *testing.T, o Options, lines int, step int64) int {
+	kills := killWriters(t, o, lines, step)
 	w := open(t, o)
 	require.NoError(t, w.Drain(t.Context()))
 	r := read(t, o.Dir)
@@ -47,15 +98,17 @@ func TestKilledWriterLosesNothing(t *testing.T) {
 	}
 	_, err := r.Next()
 	require.Equal(t, io.EOF, err)
-	ends, _ := records(t, o.Dir, 1)
-	require.Equal(t, w.Position().Offset, ends[len(ends)-1])
-	t.Logf("%d lines, %d bytes, writer killed %d times, %d records", lines, w.Position().Offset, kills, len(ends))
+	require.Zero(t, r.Skipped())
+	end := w.Position()
+	ends, _ := records(t, o.Dir, end.Segment)
+	require.Equal(t, end.Offset, ends[len(ends)-1])
+	return kills
 }
 
-// killOne starts a writer and kills it while it moves bytes; true when the service has
-// written everything.
-func killOne(t *testing.T, o Options, ended chan error) bool {
-	writer := helper(t, "write", o.Dir, o.FIFO)
+// killOne starts a writer and kills it when it has moved more than some bytes; true when
+// the service has written everything.
+func killOne(t *testing.T, o Options, ended chan error, some int64) bool {
+	writer := helper(t, "write", o.Dir, o.FIFO, o.Max, o.Keep)
 	stdout, err := writer.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, writer.Start())
@@ -63,7 +116,7 @@ func killOne(t *testing.T, o Options, ended chan error) bool {
 	require.NoError(t, err)
 
 	done := false
-	enough := size(t, o) + rand.Int64N(256<<10)
+	enough := size(t, o) + some
 	eventually(t, "the log grows", func() bool {
 		select {
 		case err := <-ended:
@@ -78,19 +131,12 @@ func killOne(t *testing.T, o Options, ended chan error) bool {
 	return done
 }
 
+// size is how much the log holds; with a Max, about.
 func size(t *testing.T, o Options) int64 {
-	info, err := os.Stat(filepath.Join(o.Dir, segmentName(1)))
+	r, err := NewReader(o.Dir)
 	require.NoError(t, err)
-	return info.Size()
-}
-
-// eventually polls; what it waits for has no event of its own.
-func eventually(t testing.TB, what string, ok func() bool) {
-	deadline := time.Now().Add(30 * time.Second)
-	for !ok() {
-		if time.Now().After(deadline) {
-			t.Fatal("never came true: " + what)
-		}
-		time.Sleep(100 * time.Microsecond)
-	}
+	defer r.Close()
+	require.NoError(t, r.Tail(0))
+	end := r.Position()
+	return int64(end.Segment)*o.Max + end.Offset
 }

@@ -2,6 +2,7 @@ package servicelog
 
 import (
 	"bytes"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -93,9 +95,11 @@ func helper(t testing.TB, name string, args ...any) *exec.Cmd {
 	return c
 }
 
-// helpWrite is a process that holds a Writer until it is killed.
+// helpWrite is a process that holds a Writer until it is killed: directory, FIFO, Max, Keep.
 func helpWrite(args []string) error {
-	w, err := Open(Options{Dir: args[0], FIFO: args[1]})
+	max, _ := strconv.ParseInt(args[2], 10, 64)
+	keep, _ := strconv.Atoi(args[3])
+	w, err := Open(Options{Dir: args[0], FIFO: args[1], Max: max, Keep: keep})
 	if err != nil {
 		return err
 	}
@@ -109,12 +113,13 @@ func helpEmit(args []string) error {
 	total, _ := strconv.Atoi(args[0])
 	lines, _ := strconv.Atoi(args[1])
 	b := bytes.Repeat(append(bytes.Repeat([]byte{'x'}, 99), '\n'), lines)
-	for total > 0 {
-		n, err := unix.Write(1, b[:min(len(b), total)])
-		if err != nil {
+	for at := 0; total > 0; {
+		n, err := unix.Write(1, b[at:min(len(b), at+total)])
+		if err != nil && !errors.Is(err, unix.EINTR) {
 			return err
 		}
-		total -= n
+		n = max(n, 0)
+		total, at = total-n, (at+n)%len(b) // less than asked for, when a signal came
 	}
 	return nil
 }
@@ -203,4 +208,32 @@ func content(t testing.TB, dir string, segment int) []byte {
 	b, err := os.ReadFile(filepath.Join(dir, segmentName(segment)))
 	require.NoError(t, err)
 	return b
+}
+
+// contents reads all segments, and sees to it that every one has an index that covers it.
+func contents(t testing.TB, dir string) (all []string) {
+	d, err := openDir(nil, dir)
+	require.NoError(t, err)
+	defer d.Close()
+	logs, indexes, err := entries(d)
+	require.NoError(t, err)
+	require.Equal(t, logs, indexes)
+	for _, n := range logs {
+		b := content(t, dir, n)
+		all = append(all, string(b))
+		ends, _ := records(t, dir, n)
+		require.True(t, len(b) == 0 || len(ends) > 0 && ends[len(ends)-1] == int64(len(b)), "segment %d: %d bytes, index %v", n, len(b), ends)
+	}
+	return all
+}
+
+// eventually polls; what it waits for has no event of its own.
+func eventually(t testing.TB, what string, ok func() bool) {
+	deadline := time.Now().Add(30 * time.Second)
+	for !ok() {
+		if time.Now().After(deadline) {
+			t.Fatal("never came true: " + what)
+		}
+		time.Sleep(100 * time.Microsecond)
+	}
 }

@@ -36,15 +36,16 @@ func (w *Writer) run() {
 	}
 	since, sum := time.Now(), 0
 	for {
-		n, err := w.await(raw)
+		m, err := w.await(raw)
 		if err != nil {
 			if !w.isClosed() {
 				w.log.Error("log mover ended", "fifo", w.fifo.path, "err", err)
 			}
 			return
 		}
+		n := m.taken()
 		sum += n
-		if n >= small {
+		if n >= small || m.more {
 			continue
 		}
 		now := time.Now()
@@ -55,17 +56,16 @@ func (w *Writer) run() {
 
 // await waits for bytes and moves one chunk. It goes to the poller only after EAGAIN: the
 // poller reports an edge, and bytes that were there before would not make one.
-func (w *Writer) await(raw syscall.RawConn) (n int, err error) {
-	var m moved
+func (w *Writer) await(raw syscall.RawConn) (m moved, err error) {
 	if err := raw.Read(func(uintptr) bool {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		m = w.step()
 		return !errors.Is(m.fifoErr, unix.EAGAIN)
 	}); err != nil {
-		return 0, err
+		return m, err
 	}
-	return m.taken(), m.fifoErr
+	return m, m.fifoErr
 }
 
 // gather lets the FIFO fill up to about half, and no longer than maxGather, so that the

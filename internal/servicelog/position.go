@@ -16,23 +16,44 @@ import (
 // without a newline counts. Tail(0) goes to the end. It reads backwards, and no more than
 // those lines.
 func (r *Reader) Tail(n int) error {
-	numbers, err := segments(r.dir)
-	if err != nil {
-		return err
-	}
-	b := backward{left: n}
-	for _, number := range slices.Backward(numbers) {
-		found, err := b.segment(r.dir, number)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	for {
+		numbers, err := segments(r.dir)
+		if err != nil {
 			return err
 		}
-		if found {
-			r.move(b.at, false)
-			return nil
+		at, err := tail(r.dir, numbers, n)
+		if errors.Is(err, errRemoved) {
+			continue
+		}
+		if err == nil {
+			r.move(at, false)
+		}
+		return err
+	}
+}
+
+// errRemoved says that the log went on, and its last segment was removed, between a look
+// at the directory and a look at the segment.
+var errRemoved = errors.New("removed since it was listed")
+
+// tail returns where n lines follow in the segments that were listed.
+func tail(dir *os.File, numbers []int, n int) (Position, error) {
+	b := backward{left: n}
+	for i, number := range slices.Backward(numbers) {
+		found, err := b.segment(dir, number)
+		switch {
+		case found:
+			return b.at, nil
+		case err == nil:
+		case !errors.Is(err, fs.ErrNotExist):
+			return Position{}, err
+		case i == len(numbers)-1:
+			return Position{}, errRemoved
+		default: // and so are those before it
+			return Position{}, nil
 		}
 	}
-	r.move(Position{}, false)
-	return nil
+	return Position{}, nil
 }
 
 // backward looks for the beginning of the line that is left lines from the end.
@@ -96,18 +117,35 @@ func (b *backward) scan(block []byte) (int, bool) {
 // none. A line arrives with its first byte. It searches the index, so where the clock was
 // set back by more than a minute or the index is damaged it may begin at another line.
 func (r *Reader) Since(t time.Time) error {
-	numbers, err := segments(r.dir)
-	if err != nil {
+	for {
+		numbers, err := segments(r.dir)
+		if err != nil {
+			return err
+		}
+		at, whole, err := since(r.dir, numbers, t)
+		if errors.Is(err, errRemoved) {
+			continue
+		}
+		if err == nil {
+			r.move(at, !whole)
+		}
 		return err
 	}
-	var at Position
-	for _, number := range numbers {
-		v, err := openView(r.dir, number, 0)
+}
+
+// since returns where to begin in the segments that were listed, and whether a line begins
+// there.
+func since(dir *os.File, numbers []int, t time.Time) (at Position, whole bool, err error) {
+	for i, number := range numbers {
+		v, err := openView(dir, number, 0)
 		if errors.Is(err, fs.ErrNotExist) {
+			if i == len(numbers)-1 {
+				return at, false, errRemoved
+			}
 			continue
 		}
 		if err != nil {
-			return err
+			return at, false, err
 		}
 		offset, found := v.since(t)
 		at = Position{number, offset}
@@ -116,12 +154,8 @@ func (r *Reader) Since(t time.Time) error {
 			break
 		}
 	}
-	whole, err := begins(r.dir, numbers, at)
-	if err != nil {
-		return err
-	}
-	r.move(at, !whole)
-	return nil
+	whole, err = begins(dir, numbers, at)
+	return at, whole, err
 }
 
 // since returns where the bytes begin that arrived at t or later; the end and false when

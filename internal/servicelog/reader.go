@@ -34,8 +34,10 @@ type Reader struct {
 	dir   *os.File
 	watch watch
 
-	from Position // where to begin when there is no view
-	view *view
+	from    Position // where to begin when there is no view
+	view    *view
+	until   Position // where to end; zero: nowhere
+	skipped int
 
 	buf        []byte // buf[start:end] is read and not returned yet
 	start, end int
@@ -43,6 +45,8 @@ type Reader struct {
 	spans      []span
 	crossed    time.Time // when the bytes of an earlier segment in buf arrived
 	skip       bool      // drop what is left of a line whose beginning was passed over
+	inside     bool      // the last Line was Partial
+	torn       bool      // what continues the line that has begun was removed unread
 }
 
 // A span is a run of bytes in the buffer that come from one segment.
@@ -88,8 +92,8 @@ func (r *Reader) Position() Position {
 }
 
 // Seek goes to p, usually one that Position returned. When that segment is not there any
-// more, it is the next one that is; when there is none, or p is past the end of its
-// segment, the log was made anew, and it is the beginning.
+// more, it is the next one that is, and Skipped counts; when there is none, or p is past
+// the end of its segment, the log was made anew, and it is the beginning.
 func (r *Reader) Seek(p Position) { r.move(p, false) }
 
 func (r *Reader) move(p Position, skip bool) {
@@ -97,13 +101,14 @@ func (r *Reader) move(p Position, skip bool) {
 		r.view.close()
 		r.view = nil
 	}
-	r.from, r.skip = p, skip
+	r.from, r.skip, r.skipped = p, skip, 0
 	r.drop()
 }
 
 // drop forgets what is in the buffer.
 func (r *Reader) drop() {
 	r.start, r.end, r.scanned, r.spans = 0, 0, 0, r.spans[:0]
+	r.inside, r.torn = false, false
 }
 
 // Next returns the next complete line, or part of one longer than 64 KiB. It does not
@@ -137,6 +142,11 @@ func (r *Reader) Rest() (Line, bool) {
 	return line, !r.skip
 }
 
+// Skipped returns how many segments were removed before they were read to their end, since
+// the last Seek, Tail or Since. One that was removed while it was not open counts, even if
+// Seek was to its very end.
+func (r *Reader) Skipped() int { return r.skipped }
+
 // cut takes a line or a part off the buffer; false when it needs more bytes for that.
 func (r *Reader) cut() (Line, bool) {
 	pending := r.buf[r.start:r.end]
@@ -146,7 +156,12 @@ func (r *Reader) cut() (Line, bool) {
 	}
 	r.scanned = len(window)
 	if len(pending) <= maxLine {
-		return Line{}, false
+		if !r.torn {
+			return Line{}, false
+		}
+		line := r.take(len(pending), 0)
+		r.inside, r.torn, line.Partial = false, false, false // nothing will continue it
+		return line, true
 	}
 	return r.take(runeBoundary(window, maxLine), 0), true
 }
@@ -154,6 +169,7 @@ func (r *Reader) cut() (Line, bool) {
 // take takes n bytes of text, and newline (0 or 1) after them, off the buffer.
 func (r *Reader) take(n, newline int) Line {
 	line := Line{Time: r.arrived(), Text: r.buf[r.start : r.start+n : r.start+n], Partial: newline == 0}
+	r.inside = line.Partial
 	n += newline
 	r.start += n
 	r.scanned = 0
@@ -172,13 +188,14 @@ func (r *Reader) take(n, newline int) Line {
 
 // arrived tells when the first byte in the buffer arrived.
 func (r *Reader) arrived() time.Time {
-	if at := r.spans[0].at; at.Segment == r.view.number {
-		return r.view.arrived(at.Offset)
+	if len(r.spans) > 0 && r.spans[0].at.Segment == r.view.number {
+		return r.view.arrived(r.spans[0].at.Offset)
 	}
 	return r.crossed
 }
 
-// fill reads more into the buffer; io.EOF at the head of the log.
+// fill reads more into the buffer, or finds that there is no more of the line in it; io.EOF
+// at the head of the log.
 func (r *Reader) fill() error {
 	if r.view == nil {
 		if err := r.open(); err != nil {
@@ -187,7 +204,7 @@ func (r *Reader) fill() error {
 	}
 	r.makeRoom()
 	for {
-		n, err := r.view.read(r.buf[r.end:])
+		n, err := r.view.read(r.buf[r.end : r.end+r.unread()])
 		if n > 0 {
 			r.push(n)
 			return nil
@@ -200,7 +217,10 @@ func (r *Reader) fill() error {
 			r.view.offset = 0
 			continue
 		}
-		if err := r.cross(); err != nil {
+		if r.ended() {
+			return io.EOF
+		}
+		if err := r.cross(); err != nil || r.torn {
 			return err
 		}
 	}
@@ -251,8 +271,14 @@ func (r *Reader) cross() error {
 	if err != nil {
 		return err
 	}
-	if r.start < r.end {
-		r.crossed = r.arrived()
+	gap := max(0, number-r.view.number-1)
+	r.skipped += gap
+	next.floor = r.view.last()
+	switch {
+	case r.start < r.end:
+		r.crossed, r.torn = r.arrived(), gap > 0
+	case r.inside:
+		r.crossed, r.torn = time.Unix(0, next.floor), gap > 0
 	}
 	r.view.close()
 	r.view = next
@@ -278,28 +304,33 @@ func (r *Reader) following() (int, error) {
 
 // open opens the segment where reading is to begin; io.EOF when there is none.
 func (r *Reader) open() error {
-	numbers, err := segments(r.dir)
-	if err != nil {
-		return err
+	for {
+		numbers, err := segments(r.dir)
+		if err != nil {
+			return err
+		}
+		if len(numbers) == 0 {
+			return io.EOF
+		}
+		at := Position{Segment: numbers[0]}
+		if i, there := slices.BinarySearch(numbers, r.from.Segment); there {
+			at = r.from
+		} else if i < len(numbers) {
+			at.Segment = numbers[i]
+		}
+		v, err := openView(r.dir, at.Segment, at.Offset)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // removed since it was listed
+		}
+		if err != nil {
+			return err
+		}
+		r.view = v
+		if r.from.Segment > 0 {
+			r.skipped += max(0, at.Segment-r.from.Segment)
+		}
+		return nil
 	}
-	if len(numbers) == 0 {
-		return io.EOF
-	}
-	at := Position{Segment: numbers[0]}
-	if i, there := slices.BinarySearch(numbers, r.from.Segment); there {
-		at = r.from
-	} else if i < len(numbers) {
-		at.Segment = numbers[i]
-	}
-	v, err := openView(r.dir, at.Segment, at.Offset)
-	if errors.Is(err, fs.ErrNotExist) {
-		return io.EOF // removed since it was listed
-	}
-	if err != nil {
-		return err
-	}
-	r.view = v
-	return nil
 }
 
 // indexNewline is bytes.IndexByte for what stands at from or later.

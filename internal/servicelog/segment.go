@@ -14,6 +14,7 @@ import (
 type moved struct {
 	written    int   // bytes that are in the segment now
 	lost       int   // bytes that left the FIFO and are nowhere
+	more       bool  // all that was allowed: the FIFO may hold more
 	segmentErr error // why some were lost
 	indexErr   error // why written bytes have no time yet
 	fifoErr    error // EAGAIN: the FIFO is empty; anything else ends the mover
@@ -27,6 +28,7 @@ type segment struct {
 	number int
 	file   *os.File
 	offset int64 // where the next byte goes; the size of the file
+	limit  int64 // where it ends, line or not; 0 until it has reached Max
 	index  *index
 }
 
@@ -77,11 +79,8 @@ func (s *segment) close() {
 
 // take moves up to limit bytes out of the FIFO. It does not wait for any.
 func (s *segment) take(fifo, limit int) moved {
-	if err := s.verify(); err != nil {
-		lost, fifoErr := discard(fifo, limit)
-		return moved{lost: lost, segmentErr: err, fifoErr: fifoErr}
-	}
 	m := move(fifo, int(s.file.Fd()), s.offset, limit)
+	m.more = m.written == limit
 	if m.written > 0 {
 		s.offset += int64(m.written)
 		m.indexErr = s.index.append(s.offset, time.Now())
@@ -104,7 +103,7 @@ func (s *segment) verify() error {
 		return nil
 	}
 	s.offset = st.Size
-	_ = s.index.cut(st.Size) // costs times, not lines
+	_ = s.index.cut(st.Size, -1) // costs times, not lines
 	return nil
 }
 
@@ -113,6 +112,9 @@ func (s *segment) replace(number int) error {
 	next, err := openSegment(s.dir, number)
 	if err != nil {
 		return err
+	}
+	if next.index.n == 0 { // for what the clock does in between
+		next.index.last.nanos = s.index.last.nanos
 	}
 	s.close()
 	*s = *next

@@ -36,29 +36,43 @@ type Position struct {
 func segmentName(n int) string { return fmt.Sprintf("%08d.log", n) }
 func indexName(n int) string   { return fmt.Sprintf("%08d.idx", n) }
 
-// segments lists the numbers of the segments in dir, rising. Other names are not ours.
+// Before tells whether p comes before q in the log. The end of a segment and the beginning
+// of the next are two Positions, though no byte is between them.
+func (p Position) Before(q Position) bool {
+	return p.Segment < q.Segment || p.Segment == q.Segment && p.Offset < q.Offset
+}
+
+// segments lists the numbers of the segments in dir, rising.
 func segments(dir *os.File) ([]int, error) {
+	logs, _, err := entries(dir)
+	return logs, err
+}
+
+// entries lists the numbers of the segments and of the indexes in dir, rising. Other names
+// are not ours.
+func entries(dir *os.File) (logs, indexes []int, err error) {
 	// A descriptor of its own: reading entries moves the offset of the open directory.
 	d, err := openDir(dir, ".")
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer d.Close()
 	names, err := d.Readdirnames(-1)
 	if err != nil {
-		return nil, fmt.Errorf("list log %s: %w", dir.Name(), err)
+		return nil, nil, fmt.Errorf("list log %s: %w", dir.Name(), err)
 	}
-	var found []int
 	for _, name := range names {
-		stem, ok := strings.CutSuffix(name, ".log")
-		if !ok {
-			continue
-		}
+		stem, _, _ := strings.Cut(name, ".")
 		n, err := strconv.Atoi(stem)
-		if err == nil && n > 0 && segmentName(n) == name {
-			found = append(found, n)
+		switch {
+		case err != nil || n <= 0:
+		case name == segmentName(n):
+			logs = append(logs, n)
+		case name == indexName(n):
+			indexes = append(indexes, n)
 		}
 	}
-	slices.Sort(found)
-	return found, nil
+	slices.Sort(logs)
+	slices.Sort(indexes)
+	return logs, indexes, nil
 }

@@ -1,6 +1,7 @@
 package servicelog
 
 import (
+	"bytes"
 	"errors"
 	"time"
 	"unsafe"
@@ -46,10 +47,35 @@ func move(fifo, segment int, offset int64, limit int) moved {
 				err = unix.EIO
 			}
 			// What could not be written is still in the pipe and would block the service.
-			lost, fifoErr := discard(fifo, limit)
+			lost, fifoErr := discard(fifo, chunk)
 			return moved{lost: lost, segmentErr: err, fifoErr: fifoErr}
 		}
 	}
+}
+
+// lineLength returns how many of the next bytes in the FIFO, at most limit, belong to the
+// line that has begun, with its newline. tee(2) shows them and takes none out; where it
+// cannot, for want of descriptors, the answer is limit.
+func lineLength(fifo, limit int) int {
+	var p [2]int
+	if err := unix.Pipe2(p[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
+		return limit
+	}
+	defer unix.Close(p[0])
+	defer unix.Close(p[1])
+	n, err := unix.Tee(fifo, p[1], limit, unix.SPLICE_F_NONBLOCK)
+	if err != nil || n <= 0 {
+		return limit
+	}
+	buf := make([]byte, n)
+	k, err := readFIFO(p[0], buf)
+	if err != nil {
+		return limit
+	}
+	if i := bytes.IndexByte(buf[:k], '\n'); i >= 0 {
+		return i + 1
+	}
+	return k
 }
 
 // pause sleeps less than a tick, in a thread of its own: the runtime has no clock for it.

@@ -24,6 +24,7 @@ type view struct {
 	sealed  bool // a later segment exists: this one does not grow any more
 	index   indexView
 	known   stretch // the last answer of arrived
+	floor   int64   // when the last byte before this segment arrived
 }
 
 // openView opens a segment at offset; fs.ErrNotExist when it is not there.
@@ -85,6 +86,14 @@ func (v *view) read(buf []byte) (int, error) {
 	return 0, io.EOF // cut since the refresh
 }
 
+// last tells when the last byte that has been read arrived, or one before it.
+func (v *view) last() int64 {
+	if v.offset == 0 {
+		return v.floor
+	}
+	return v.arrived(v.offset - 1).UnixNano()
+}
+
 // arrived tells when the byte at offset arrived.
 func (v *view) arrived(offset int64) time.Time {
 	if offset < v.known.start || offset >= v.known.end {
@@ -94,7 +103,12 @@ func (v *view) arrived(offset int64) time.Time {
 		}
 		v.known = s
 	}
-	return time.Unix(0, v.known.nanos)
+	nanos := v.known.nanos
+	// A file's times are of the last tick of the clock, so earlier than the record before.
+	if back := v.floor - nanos; back > 0 && back < int64(maxClockStep) {
+		nanos = v.floor
+	}
+	return time.Unix(0, nanos)
 }
 
 // begins tells whether a line begins at p: at the beginning of the log and after every

@@ -18,6 +18,15 @@ type Options struct {
 	Dir    string       // of the log; made, with its parents, 0700, when missing
 	FIFO   string       // path of the FIFO; made 0600 when missing, its directory is not
 	Logger *slog.Logger // nil: silent
+
+	// Max is the size in bytes at which a segment is full; 0: there is one for ever. The
+	// line that reaches Max is ended in it first, unless that takes more than Max again.
+	// Only while no new segment can be made it grows further.
+	Max int64
+
+	// Keep is how many full segments are kept beside the one that is written, when there
+	// is a Max. Others are removed, the oldest first, once their successor is there.
+	Keep int
 }
 
 // A Writer moves what a service writes from its FIFO into the log, from Open to Close.
@@ -29,13 +38,18 @@ type Writer struct {
 	log  *slog.Logger
 	done chan struct{} // closed when the mover has ended
 
+	removals sync.WaitGroup // one at a time; begun under mu, and not when closed
+
 	// mu makes "out of the FIFO, into the segment, into the index" one step: whoever
 	// holds it sees no byte that is on its way. It is never held while waiting for bytes.
 	mu      sync.Mutex
 	segment *segment
 	lost    int64
+	limits  rotation
 	broken  bool // the last write to the segment or its index failed
 	closed  bool
+
+	removing bool
 }
 
 // Open opens or makes the log and its FIFO, and begins to move bytes. What stands in place
@@ -62,6 +76,7 @@ func Open(o Options) (*Writer, error) {
 	}
 	log := cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
 	w := &Writer{path: o.Dir, fifo: f, log: log, segment: s, done: make(chan struct{})}
+	w.SetLimits(o.Max, o.Keep)
 	go w.run()
 	return w, nil
 }
@@ -161,6 +176,7 @@ func (w *Writer) Close() error {
 		return fmt.Errorf("stop log mover: %w", err)
 	}
 	<-w.done
+	w.removals.Wait()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.segment.close()
@@ -178,7 +194,7 @@ func (w *Writer) step() moved {
 	if w.closed {
 		return moved{fifoErr: os.ErrClosed}
 	}
-	m := w.segment.take(w.fifo.fd, chunk)
+	m := w.move()
 	w.lost += int64(m.lost)
 	switch err := cmp.Or(m.segmentErr, m.indexErr); {
 	case err != nil && !w.broken:
@@ -189,4 +205,16 @@ func (w *Writer) step() moved {
 		w.log.Info("log is written again", "dir", w.segment.dir.Name(), "lost", w.lost)
 	}
 	return m
+}
+
+func (w *Writer) move() moved {
+	if err := w.segment.verify(); err != nil {
+		lost, fifoErr := discard(w.fifo.fd, chunk)
+		return moved{lost: lost, segmentErr: err, fifoErr: fifoErr}
+	}
+	limit := w.allow()
+	if limit == 0 {
+		return moved{fifoErr: unix.EAGAIN}
+	}
+	return w.segment.take(w.fifo.fd, limit)
 }

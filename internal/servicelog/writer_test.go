@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"fmt"
 	"io"
 	"log/slog"
 	"math/rand/v2"
@@ -40,7 +41,18 @@ func TestSegmentIsByteExact(t *testing.T) {
 }
 
 func TestHugeLineIsByteExact(t *testing.T) {
-	o := place(t)
+	for max, segments := range map[int64]int{0: 1, 10 << 20: 4} {
+		t.Run(fmt.Sprint(max), func(t *testing.T) {
+			o := place(t)
+			o.Max, o.Keep = max, segments
+			hugeLine(t, o)
+			require.Len(t, contents(t, o.Dir), segments)
+		})
+	}
+}
+
+// hugeLine logs 64 MB without a newline, and reads them back.
+func hugeLine(t *testing.T, o Options) {
 	w := open(t, o)
 	out := output(t, w)
 	random := rand.NewChaCha8([32]byte{1})
