@@ -3,6 +3,7 @@
 PREFIX   ?= $(HOME)/.local
 FUZZTIME ?= 5s
 TIMEOUT  ?= 20m
+CHAOS    ?= 300 5ms
 
 # Tools are pinned here and not in go.mod: whoever embeds hob would pay for every line of it.
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
@@ -73,7 +74,7 @@ bin/tools/$(STATICCHECK):
 
 .PHONY: generate
 generate: ## write the generated docs anew; a test says when they are stale
-	go test -count=1 -run 'DocIsFresh$$' . -update
+	go test -count=1 -run 'DocIsFresh$$' . ./internal/config ./internal/supervisor -update
 
 .PHONY: fuzz
 fuzz: ## every fuzz test, each for FUZZTIME
@@ -81,6 +82,10 @@ fuzz: ## every fuzz test, each for FUZZTIME
 		echo "fuzz $$f for $(FUZZTIME)"; \
 		go test -run '^$$' -fuzz "^$${f##*:}$$" -fuzztime $(FUZZTIME) "$${f%/*}" || exit 1; \
 	done
+
+.PHONY: chaos
+chaos: ## SIGKILL of hobd 300 times under services that log and crash; make test does it 20 times
+	$(if $(RACE),CGO_ENABLED=1) HOB_CHAOS='$(CHAOS)' go test $(RACE) -count=1 -timeout 60m -v -run '^TestChaos$$' ./e2e
 
 .PHONY: bench
 bench: ## ratios against floors in C and in bare Go; needs a C compiler

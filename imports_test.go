@@ -18,7 +18,7 @@ var rooms = map[string][]string{
 
 	"cmd/client":      {"hob", "api", "service", "instance", "store", "servicelog", "version"},
 	"cmd/client/hob":  {"cmd/client"},
-	"cmd/daemon":      {"hob", "api", "service", "instance", "store", "config", "supervisor", "servicelog", "version", "fault"},
+	"cmd/daemon":      {"hob", "api", "service", "instance", "store", "config", "supervisor", "sentry", "version", "fault"},
 	"cmd/daemon/hobd": {"cmd/daemon"},
 
 	"internal/supervisor": {"service", "process", "servicelog", "readiness", "sdnotify", "fault"},
@@ -31,7 +31,7 @@ var rooms = map[string][]string{
 
 	"internal/fault": {}, "internal/instance": {}, "internal/ipc": {"fault"}, "internal/lock": {"fault"},
 	"internal/process": {"fault"}, "internal/service": {}, "internal/servicelog": {"fault"}, "internal/version": {},
-	"internal/sdnotify": {}, "internal/sockets": {},
+	"internal/sdnotify": {}, "internal/sockets": {}, "internal/sentry": {"process", "fault"},
 	"e2e": {},
 }
 

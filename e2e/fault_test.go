@@ -42,6 +42,7 @@ func faultPoints(t *testing.T) []string {
 type scenario struct {
 	name   string
 	points *regexp.Regexp // that this scenario passes
+	runs   bool           // there is a service, so there may be a sentry, which starts daemons that have the fault, too
 	before func(w *world) // without the fault
 	act    func(w *world) // with it
 	after  func(w *world) // without it: what must hold then
@@ -80,12 +81,14 @@ var scenarios = []scenario{
 	{
 		name:   "run",
 		points: regexp.MustCompile(`^service\.(before-fork|forked)$`),
+		runs:   true,
 		act:    func(w *world) { w.hob("run", "web", next, "--", "sleep", "1000") },
 		after:  func(w *world) { w.oneService("web") },
 	},
 	{
 		name:   "service stop",
 		points: regexp.MustCompile(`^service\.terminating$`),
+		runs:   true,
 		act: func(w *world) {
 			w.hob("run", "web", next, "--", "sleep", "1000")
 			w.hob("stop", "web", next)
@@ -94,6 +97,16 @@ var scenarios = []scenario{
 			w.ok("stop", "web", next)
 			require.Empty(w.t, w.marked("web"))
 		},
+	},
+	{
+		name:   "killed hobd",
+		points: regexp.MustCompile(`^sentry\.[a-z]+$`),
+		runs:   true,
+		act: func(w *world) {
+			w.ok("run", "web", next, "--", "sleep", "1000")
+			w.kill(w.pid(), syscall.SIGKILL)
+		},
+		after: func(w *world) { w.oneService("web") },
 	},
 }
 
@@ -157,6 +170,9 @@ func (s scenario) play(t *testing.T, point string) {
 		}
 		return err == nil && len(killed) > 0
 	})
+	if s.runs {
+		w.endDaemon(w.inst().LockPath())
+	}
 	if s.before != nil {
 		require.NoError(t, os.RemoveAll(w.inst().Path("hob.pid")))
 	}
@@ -188,7 +204,7 @@ func TestKilledDaemonsServicesLiveOn(t *testing.T) {
 	w := newWorld(t)
 	w.ok("run", "web", "--", "sh", "-c", "echo one; sleep 1000")
 	before := w.doc(0, "ps", "web").Service
-	w.kill(w.pid(), syscall.SIGKILL)
+	w.killSilently()
 	after := w.doc(0, "ps", "web").Service
 	require.Equal(t, "running", after.State)
 	require.Equal(t, before.Pid, after.Pid)
@@ -210,7 +226,7 @@ func TestLostStateIsRebuilt(t *testing.T) {
 			w := newWorld(t)
 			w.ok("run", "web", "--", "sleep", "1000")
 			before := w.doc(0, "ps", "web").Service
-			w.kill(w.pid(), syscall.SIGKILL)
+			w.killSilently()
 			require.NoError(t, lose(w))
 			w.ok("daemon", "start")
 			after := w.doc(0, "ps", "web").Service

@@ -22,7 +22,7 @@ type keys struct{ always, maybe []string }
 var (
 	serviceKeys = keys{
 		always: strings.Fields("name state want pid started_at ready_at uptime_ms restarts adopted generation exit cpu_percent rss_bytes addr why cmd dir source"),
-		maybe:  strings.Fields("pids env_drift killed log_lost_bytes log_start"),
+		maybe:  strings.Fields("pids env_drift killed log_lost_bytes log_start log_end needs restart next_try env_at env_set exits"),
 	}
 	daemonKeys   = keys{always: strings.Fields("state pid id project socket lock log version protocol started_at connections")}
 	instanceKeys = keys{always: append(slices.Clone(daemonKeys.always), "services"), maybe: []string{"name"}}
@@ -50,7 +50,7 @@ func (k keys) check(t *testing.T, what string, object any) map[string]any {
 func checkService(t *testing.T, object any) {
 	t.Helper()
 	s := serviceKeys.check(t, "service", object)
-	require.Contains(t, strings.Fields("starting running stopping stopped done failed"), s["state"])
+	require.Contains(t, strings.Fields("waiting starting ready running backoff stopping stopped done failed"), s["state"])
 	require.Contains(t, []any{"up", "down"}, s["want"])
 	require.Contains(t, []any{"run", "hob.toml", "Procfile"}, s["source"])
 	for _, key := range strings.Fields("pid uptime_ms restarts adopted generation rss_bytes") {
@@ -256,7 +256,7 @@ func TestDocumentsTellTheTruth(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	began := time.Now()
-	w.ok("run", "web", "--", "sleep", "1000")
+	w.ok("run", "--restart=no", "web", "--", "sleep", "1000")
 	d := w.doc(0, "ps", "web")
 	inst := w.inst()
 	require.Equal(t, inst.ID, d.Daemon.ID)
@@ -312,7 +312,7 @@ func TestHelpNamesOnlyWhatIsThere(t *testing.T) {
 			require.Contains(t, append(commands, "help"), m[1], text)
 		}
 	}
-	for _, planned := range strings.Fields("up exec connect sock hold attach events check init export sentry upgrade") {
+	for _, planned := range strings.Fields("connect sock hold attach export sentry upgrade") {
 		require.NotContains(t, commands, planned)
 		require.Equal(t, 2, w.hob(planned).code, planned)
 		for _, text := range texts {
@@ -321,7 +321,6 @@ func TestHelpNamesOnlyWhatIsThere(t *testing.T) {
 	}
 	for _, text := range texts {
 		require.NotContains(t, text, "--tty")
-		require.NotContains(t, text, "Procfile")
 	}
 	require.Equal(t, before, w.snapshot(), "help creates nothing")
 }

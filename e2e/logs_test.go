@@ -284,7 +284,7 @@ func TestHugeLine(t *testing.T) {
 func TestSlowFollowerNeverSlowsTheService(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.ok("run", "web", "--", "sh", "-c", `echo begin; until [ -e go ]; do sleep 0.02; done; yes 0123456789 | head -c 52428800; echo; echo end`)
+	w.ok("run", "web", "--", "sh", "-c", `echo begin; until [ -e go ]; do sleep 0.02; done; yes 0123456789 | head -c 8388608; echo; echo end`)
 	f := w.follow("logs", "-f", "web")
 	f.until(`^begin$`)
 	f.signal(syscall.SIGSTOP)
@@ -298,7 +298,7 @@ func TestSlowFollowerNeverSlowsTheService(t *testing.T) {
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
 	require.NoError(t, os.WriteFile(filepath.Join(w.project, "go"), nil, 0o600))
 	w.ok("wait", "web", "--for", "exit")
-	require.Len(t, w.segments("web"), len("begin\n")+52428800+len("\nend\n"))
+	require.Equal(t, len("begin\n")+8388608+len("\nend\n"), len(w.segments("web")))
 	require.Zero(t, w.doc(0, "ps", "web").Service.LogLost)
 	require.Equal(t, "begin\n", f.text())
 	f.signal(syscall.SIGCONT)

@@ -121,7 +121,7 @@ func (w *world) tree(args ...string) map[string]process.ID {
 	self, err := os.Executable()
 	require.NoError(w.t, err)
 	dir := w.t.TempDir()
-	w.hob(append([]string{"run", "web", "--", "env", "HOB_E2E_HELPER=tree", self, dir}, args...)...)
+	w.hob(append([]string{"run", "--restart=no", "web", "--", "env", "HOB_E2E_HELPER=tree", self, dir}, args...)...)
 	ids := map[string]process.ID{}
 	for _, name := range append([]string{"leader"}, members...) {
 		w.eventually(name+" is there", func() bool { _, err := os.Stat(filepath.Join(dir, name)); return err == nil })
@@ -255,7 +255,7 @@ func TestWhatIsLeftIsNotSaidForEver(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	stop := filepath.Join(w.home, "stop")
-	w.ok("run", "web", "--", "sh", "-c", `(until [ -e "`+stop+`" ]; do sleep 0.02; done) & exec sleep 1000`)
+	w.ok("run", "--restart=no", "web", "--", "sh", "-c", `(until [ -e "`+stop+`" ]; do sleep 0.02; done) & exec sleep 1000`)
 	w.ok("kill", "-s", "KILL", "web")
 	w.eventually("it is said that something lives on", func() bool {
 		return strings.Contains(w.doc(0, "ps", "web").Service.Why, "live on")

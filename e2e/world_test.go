@@ -211,13 +211,16 @@ func (w *world) end() {
 	}
 }
 
-// endDaemon ends whoever has the lock file open: the daemon, or a client that starts one.
+// endDaemon ends whoever has the lock file open, the daemon or a client that starts one, and every sentry, which would
+// start another daemon.
 func (w *world) endDaemon(lockFile string) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	for ctx.Err() == nil {
-		pids := openers(lockFile)
-		if len(pids) == 0 {
+	for quiet := 0; ctx.Err() == nil; {
+		pids := append(openers(lockFile), w.sentries()...)
+		if len(pids) > 0 {
+			quiet = 0
+		} else if quiet++; quiet == 2 { // one may have started the other between the two looks
 			return
 		}
 		for _, pid := range pids {
@@ -225,7 +228,25 @@ func (w *world) endDaemon(lockFile string) {
 		}
 		time.Sleep(2 * time.Millisecond)
 	}
-	w.t.Errorf("somebody still has %s", lockFile)
+	w.t.Errorf("somebody still has %s, or is a sentry", lockFile)
+}
+
+// sentries are the sentries of this world that run, of all its projects.
+func (w *world) sentries() []int {
+	var pids []int
+	lines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, path := range lines {
+		line, err := os.ReadFile(path)
+		if args := strings.Split(string(line), "\x00"); err != nil || len(args) < 3 || args[1] != "sentry" {
+			continue
+		}
+		env, _ := os.ReadFile(filepath.Join(filepath.Dir(path), "environ"))
+		if bytes.Contains(append([]byte{0}, env...), []byte("\x00HOB_STATE_DIR="+filepath.Dir(w.home)+"/")) {
+			pid, _ := strconv.Atoi(strings.Split(path, "/")[2])
+			pids = append(pids, pid)
+		}
+	}
+	return pids
 }
 
 // openers are the processes that have the file open.

@@ -3,11 +3,12 @@
 // the other; the exit status says which kind of failure it was. One file is one verb.
 //
 // It never opens the socket itself, never signals a process, and never removes or creates a
-// file: all of that belongs to package hob and to the daemon.
+// file, but for the hob.toml of hob init: all of that belongs to package hob and to the daemon.
 package client
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"time"
@@ -37,6 +38,8 @@ type app struct {
 	flags
 	began      time.Time
 	understood bool // the arguments were, so an error is not about how they were typed
+
+	notify func(method string, params json.RawMessage) // takes what hobd tells besides answers; may be nil
 }
 
 // flags are those that every verb has.

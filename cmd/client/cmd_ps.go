@@ -74,7 +74,11 @@ func (a *app) services(ctx context.Context, names []string) (d *api.Daemon, serv
 	if disk, derr = pick(disk, names); derr != nil {
 		return nil, nil, derr
 	}
-	return a.noDaemon(err), fromDisk(disk), nil
+	services = fromDisk(disk)
+	for i := range names {
+		services[i].Detail(disk[i])
+	}
+	return a.noDaemon(err), services, nil
 }
 
 func serviceTable(services []api.Service) *table {
@@ -119,24 +123,43 @@ func (a *app) detail(s api.Service) *table {
 	optional(t, "why", s.Why)
 	optional(t, "pid", number(s.Pid))
 	optional(t, "tree", join(s.Pids, " "))
+	optional(t, "needs", strings.Join(s.Needs, " "))
 	if s.StartedAt != nil {
 		t.row("started", ago(*s.StartedAt))
+	}
+	if s.ReadyAt != nil {
+		t.row("ready", ago(*s.ReadyAt))
 	}
 	if s.RSSBytes > 0 {
 		t.row("memory", size(s.RSSBytes))
 		t.row("cpu", fmt.Sprintf("%.1f%%", s.CPUPercent))
 	}
 	t.row("restarts", strconv.Itoa(s.Restarts))
+	t.row("restart", s.Restart)
 	t.row("generation", strconv.Itoa(s.Generation))
 	t.row("adopted", strconv.Itoa(s.Adopted))
 	t.row("command", quote(s.Cmd))
 	t.row("directory", s.Dir)
 	t.row("source", s.Source)
-	if len(s.EnvDrift) > 0 {
-		t.row("environment", "differs from yours in "+strings.Join(s.EnvDrift, " "))
+	if s.EnvAt != nil {
+		t.row("environment", "of the client that started it, "+ago(*s.EnvAt))
 	}
-	if s.Exit != nil {
-		t.row("last exit", exitWords(s.Exit)+" at "+ago(s.Exit.At))
+	if len(s.EnvSet) > 0 {
+		t.row("set by "+s.Source, strings.Join(s.EnvSet, " "))
+	}
+	if len(s.EnvDrift) > 0 {
+		t.row("drift", "differs from yours in "+strings.Join(s.EnvDrift, " "))
+	}
+	exits := s.Exits
+	if len(exits) == 0 && s.Exit != nil {
+		exits = []api.Exit{*s.Exit}
+	}
+	for i, x := range slices.Backward(exits) {
+		name := "exits"
+		if i == len(exits)-1 {
+			name = "last exit"
+		}
+		t.row(name, x.String()+" at "+ago(x.At))
 	}
 	if inst, err := a.instance(); err == nil {
 		t.row("log", inst.Path("log", s.Name))
@@ -151,8 +174,4 @@ func optional(t *table, name, value string) {
 	if value != "" {
 		t.row(name, value)
 	}
-}
-
-func exitWords(e *api.Exit) string {
-	return service.Exit{Code: e.Code, Signal: e.Signal}.String()
 }

@@ -15,6 +15,7 @@ import (
 // runFlags are those of run.
 type runFlags struct {
 	wait, replace, noWait bool
+	restart               string
 }
 
 const runForm = "hob run [NAME] -- CMD…"
@@ -22,7 +23,7 @@ const runForm = "hob run [NAME] -- CMD…"
 func (a *app) cmdRun() *cobra.Command {
 	var o runFlags
 	dash := -1
-	c := a.verb("run [NAME] [--wait] [--replace] -- CMD…", "Run a command as a service", func(ctx context.Context, args []string) error {
+	c := a.verb("run [NAME] [--wait] [--replace] [--restart POLICY] -- CMD…", "Run a command as a service", func(ctx context.Context, args []string) error {
 		return a.run(ctx, args, dash, o)
 	})
 	c.Example = `  hob run web -- npm run dev
@@ -32,6 +33,7 @@ func (a *app) cmdRun() *cobra.Command {
 	c.Flags().BoolVar(&o.wait, "wait", false, "stay, show its output, and exit with its status")
 	c.Flags().BoolVar(&o.replace, "replace", false, "stop what runs under that name first")
 	c.Flags().BoolVar(&o.noWait, "no-wait", false, "return as soon as it is executed")
+	c.Flags().StringVar(&o.restart, "restart", "", "start it again when it ends: no, on-failure or always (`policy`); default on-failure, with --wait no")
 	do := c.RunE
 	c.RunE = func(c *cobra.Command, args []string) error {
 		dash = c.ArgsLenAtDash()
@@ -86,7 +88,14 @@ func (a *app) runParams(args []string, dash int, o runFlags) (p api.RunParams, e
 	if o.wait && o.noWait {
 		return p, usage("", "run: --wait and --no-wait contradict each other")
 	}
-	p = api.RunParams{Cmd: args[dash:], Env: os.Environ(), Replace: o.replace, NoWait: o.noWait || o.wait}
+	if err := service.CheckRestart(o.restart); err != nil {
+		return p, usage("--restart no, --restart on-failure or --restart always", "run: %v", err)
+	}
+	if o.wait && o.restart == "" {
+		o.restart = string(service.RestartNo) // its end is what is waited for
+	}
+	p = api.RunParams{Cmd: args[dash:], Env: os.Environ(), Replace: o.replace, NoWait: o.noWait || o.wait,
+		Restart: o.restart, Color: a.colored()}
 	p.Name = filepath.Base(p.Cmd[0])
 	if dash == 1 {
 		p.Name = args[0]
@@ -119,25 +128,28 @@ func (a *app) died(name string, err error) (api.Service, bool) {
 	return fromDisk(found)[0], true
 }
 
-// lastWords is how many lines of its log are shown for a service that ended at once.
-const lastWords = 20
+// wordsKept is how many lines of its log are shown for a service that failed.
+const wordsKept = 20
 
 // withLastWords shows what a service that ended at once has said, before the error does.
 func (a *app) withLastWords(name string, err error) error {
-	s, died := a.died(name, err)
-	if !died || a.json || s.LogStart == nil {
-		return err
+	if s, died := a.died(name, err); died {
+		a.lastWords(s)
 	}
-	inst, ierr := a.instance()
-	if ierr != nil {
-		return err
+	return err
+}
+
+// lastWords shows the end of the log of a service's last run.
+func (a *app) lastWords(s api.Service) {
+	inst, err := a.instance()
+	if a.json || s.LogStart == nil || err != nil {
+		return
 	}
-	lines, lerr := tail(inst.Path("log", name), *s.LogStart, lastWords)
-	if lerr != nil {
-		a.note("read the log of %s: %v", name, lerr)
+	lines, err := tail(inst.Path("log", s.Name), *s.LogStart, wordsKept)
+	if err != nil {
+		a.note("read the log of %s: %v", s.Name, err)
 	}
 	for _, line := range lines {
 		a.words("    %s", line)
 	}
-	return err
 }

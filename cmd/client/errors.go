@@ -89,7 +89,7 @@ func (a *app) explain(err error) api.Error {
 
 func exitStatus(code string) int {
 	switch code {
-	case api.CodeUsage:
+	case api.CodeUsage, api.CodeBadConfig:
 		return exitUsage
 	case api.CodeNotRunning:
 		return exitNotRunning

@@ -27,7 +27,7 @@ func (a *app) dial(ctx context.Context) (*hob.Client, error) {
 	program := daemonProgram()
 	a.note("hobd for %s: %s", root.Path, program)
 	return hob.Dial(ctx, hob.Instance{Dir: root.Path, Command: []string{program, "--project", root.Path}}, &hob.DialOptions{
-		Client: "hob", Build: version.String(),
+		Client: "hob", Build: version.String(), Notify: a.notify,
 		Progress: func(stage string) { a.note("hobd is starting: %s", stage) },
 	})
 }
@@ -40,7 +40,7 @@ func (a *app) contact(ctx context.Context) (*hob.Client, error) {
 		return nil, err
 	}
 	c, err := hob.Dial(ctx, hob.Instance{Dir: root.Path},
-		&hob.DialOptions{Client: "hob", Build: version.String(), NoSpawn: true, NoLease: true})
+		&hob.DialOptions{Client: "hob", Build: version.String(), Notify: a.notify, NoSpawn: true, NoLease: true})
 	var e *hob.Error
 	if errors.As(err, &e) && e.Code == api.CodeNotRunning && e.Hint == "" {
 		e.Hint = "start it with \"hob daemon start\""
@@ -123,7 +123,7 @@ func pick(all []service.Status, names []string) ([]service.Status, error) {
 	return out, nil
 }
 
-// mayLive reports whether a process of the service can exist although no daemon does.
+// mayLive reports whether a process of the service can exist, or is to be started, although no daemon does.
 func mayLive(st service.Status, boot string) bool {
-	return st.State.Alive() && st.Boot == boot && boot != ""
+	return (st.State.Alive() || st.State.Pending()) && st.Boot == boot && boot != ""
 }

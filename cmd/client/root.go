@@ -10,9 +10,10 @@ var verbs = []struct {
 	name string
 	make func(*app) *cobra.Command
 }{
-	{"run", (*app).cmdRun}, {"ps", (*app).cmdPs}, {"logs", (*app).cmdLogs}, {"start", (*app).cmdStart},
+	{"up", (*app).cmdUp}, {"run", (*app).cmdRun}, {"ps", (*app).cmdPs}, {"logs", (*app).cmdLogs}, {"start", (*app).cmdStart},
 	{"stop", (*app).cmdStop}, {"restart", (*app).cmdRestart}, {"kill", (*app).cmdKill}, {"wait", (*app).cmdWait},
-	{"rm", (*app).cmdRm}, {"down", (*app).cmdDown}, {"daemon", (*app).cmdDaemon}, {"list", (*app).cmdList},
+	{"rm", (*app).cmdRm}, {"down", (*app).cmdDown}, {"check", (*app).cmdCheck}, {"init", (*app).cmdInit},
+	{"exec", (*app).cmdExec}, {"events", (*app).cmdEvents}, {"daemon", (*app).cmdDaemon}, {"list", (*app).cmdList},
 	{"prune", (*app).cmdPrune}, {"doctor", (*app).cmdDoctor}, {"version", (*app).cmdVersion},
 	{"completion", (*app).cmdCompletion},
 }

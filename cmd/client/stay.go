@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/hobworks/hob"
 	"github.com/hobworks/hob/internal/api"
+	"github.com/hobworks/hob/internal/instance"
 	"github.com/hobworks/hob/internal/service"
 	"github.com/hobworks/hob/internal/servicelog"
 	"github.com/hobworks/hob/internal/store"
@@ -33,7 +35,7 @@ func (a *app) stay(ctx context.Context, r api.RunResult) error {
 	follow, last := context.WithCancel(ctx)
 	defer last()
 	shown := make(chan error, 1)
-	go func() { shown <- a.showRun(follow, name, r.Service.LogStart) }()
+	go func() { shown <- a.showRun(follow, r.Service) }()
 	s, err := a.awaitExit(ctx, name)
 	last()
 	// Its output is in the log before its end is known, so nothing is missing now.
@@ -91,25 +93,84 @@ func (a *app) complain(err error) {
 	}
 }
 
-// showRun copies the log from a run's beginning to stdout until ctx ends, and then to its end.
-func (a *app) showRun(ctx context.Context, name string, from *api.LogMark) error {
+// showRun copies the log of a run to stdout: until ctx ends, and then what it has said until then.
+func (a *app) showRun(ctx context.Context, s api.Service) error {
 	inst, err := a.instance()
-	if err != nil || from == nil {
+	if err != nil || s.LogStart == nil {
 		return err
 	}
-	r, err := servicelog.NewReader(inst.Path("log", name))
+	r, err := servicelog.NewReader(inst.Path("log", s.Name))
 	if err != nil {
 		return err
 	}
 	defer r.Close()
-	r.Seek(servicelog.Position(*from))
-	p := a.newPrinter([]string{name})
+	r.Seek(servicelog.Position(*s.LogStart))
+	p := a.newPrinter([]string{s.Name})
 	p.raw = true
-	err = p.follow(ctx, name, r)
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		err = p.drain(name, r)
-	}
+	run := &runLog{inst: inst, name: s.Name, generation: s.Generation, r: r}
+	err = run.copy(ctx, p)
 	return errors.Join(err, p.close())
+}
+
+// runLog reads the log of one run, and nothing of the next one: it may begin before anybody has
+// told that this one has ended.
+type runLog struct {
+	inst       instance.Instance
+	name       string
+	generation int
+	r          *servicelog.Reader
+	seen       os.FileInfo // the state file when it was last looked at
+	limited    bool
+}
+
+func (l *runLog) copy(ctx context.Context, p *printer) error {
+	for {
+		at := l.r.Position()
+		line, err := l.r.Next()
+		if errors.Is(err, io.EOF) {
+			if err := p.flush(); err != nil {
+				return err
+			}
+			line, err = l.r.Follow(ctx)
+		}
+		if l.end() {
+			l.r.Seek(at) // once more, knowing where to end
+			continue
+		}
+		switch {
+		case errors.Is(err, io.EOF), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+			return p.drain(l.name, l.r)
+		case err != nil:
+			return err
+		}
+		if err := p.print(l.name, line); err != nil {
+			return err
+		}
+	}
+}
+
+// end reports that it has become known where the run's log ends. A run is on disk before its process is
+// forked: who has read something of it finds it there.
+func (l *runLog) end() bool {
+	if l.limited {
+		return false
+	}
+	now, err := os.Stat(l.inst.Path(instance.StateName, l.name+".json"))
+	if err != nil || l.seen != nil && os.SameFile(l.seen, now) && l.seen.ModTime().Equal(now.ModTime()) {
+		return false
+	}
+	l.seen = now
+	all, err := store.Read(l.inst)
+	if err != nil {
+		return false
+	}
+	found, err := pick(all, []string{l.name})
+	if err != nil || found[0].Generation <= l.generation {
+		return false
+	}
+	l.limited = true
+	l.r.Until(servicelog.Position(found[0].LogEndOf(l.generation)))
+	return true
 }
 
 // awaitExit waits for the end of the service, through as many daemons as it takes.

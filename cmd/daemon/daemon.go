@@ -22,6 +22,12 @@ import (
 // Main runs hobd and returns its exit status: 0 after an orderly stop, 1 when it could not
 // serve, 2 when it was called wrongly.
 func Main(args []string, stdout, stderr io.Writer) int {
+	if len(args) > 0 && args[0] == sentryVerb {
+		return sentryMain(args[1:], stderr)
+	}
+	if code, ok := runProgram(args, stdout, stderr); ok {
+		return code
+	}
 	// First of all: a TERM during the start must abort it, not be lost; and what is ignored
 	// here would be ignored in every service (signal(7)).
 	sig := catch()
@@ -31,6 +37,7 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	flags.SetOutput(stderr)
 	project := flags.String("project", "", "the project's `directory`; default: the one that the working directory lies in")
 	foreground := flags.Bool("foreground", false, "serve in the foreground, started by hand or by a service manager")
+	failed := flags.Int("failed", 0, "how many daemons have ended by themselves, one after the other; the sentry says it")
 	ver := flags.Bool("version", false, "print the version")
 	if err := flags.Parse(args); err != nil || flags.NArg() > 0 {
 		if flags.NArg() > 0 {
@@ -44,7 +51,7 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	}
 	d, err := newDaemon(*project, newLogger(stderr))
 	if err == nil {
-		err = d.serve(sig, *foreground)
+		err = d.serve(sig, *foreground, *failed)
 	}
 	if err != nil {
 		complain(stderr, err)
@@ -59,7 +66,10 @@ type daemon struct {
 	log   *slog.Logger
 	store *store.Store
 	sup   *supervisor.Supervisor
+	guard *guardian
 	found []service.Status // what Load read, until Run adopts it
+
+	adopted chan struct{} // closed when what still runs is adopted
 }
 
 func newDaemon(project string, log *slog.Logger) (*daemon, error) {
@@ -71,7 +81,7 @@ func newDaemon(project string, log *slog.Logger) (*daemon, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &daemon{inst: inst, log: log}, nil
+	return &daemon{inst: inst, log: log, adopted: make(chan struct{})}, nil
 }
 
 func findRoot(project string) (instance.Root, error) {
@@ -82,19 +92,24 @@ func findRoot(project string) (instance.Root, error) {
 }
 
 // serve blocks for the daemon's whole life.
-func (d *daemon) serve(sig *signals, foreground bool) error {
+func (d *daemon) serve(sig *signals, foreground bool, failed int) (err error) {
 	d.sup = supervisor.New(supervisor.Options{
 		ID: d.inst.ID, Root: d.inst.Root.Path, Log: d.log, Store: lateStore{d},
 		Logs: d.inst.Path(instance.LogsName), FIFOs: d.inst.Path(instance.FIFOName), Locks: d.inst.Path(instance.LocksName),
+		Notify:  d.inst.Path(instance.NotifyName),
+		Changed: func(from service.State, now service.Status) { d.guard.changed(from, now) },
 	})
+	if d.guard, err = newGuardian(d.inst, d.sup, d.log, failed); err != nil {
+		return err
+	}
 	ctx, stop := context.WithCancelCause(context.Background())
 	defer stop(nil)
 	hurry := make(chan struct{}, 1)
 	go sig.serve(reactions{
 		stop: func(name string) { stop(fmt.Errorf("%s", name)) }, hurry: hurry,
-		child: d.sup.Reap, foreground: foreground, log: d.log,
+		child: d.sup.Reap, reload: d.reload, foreground: foreground, log: d.log,
 	})
-	err := hob.Serve(ctx, hob.Instance{Dir: d.inst.Root.Path}, d.handler(), &hob.ServeOptions{
+	err = hob.Serve(ctx, hob.Instance{Dir: d.inst.Root.Path}, d.handler(), &hob.ServeOptions{
 		Build: version.String(), Logger: d.log, Foreground: foreground,
 		Load: d.load, Run: d.run, Heal: d.heal, Stop: d.stop, Hurry: hurry,
 	})
@@ -142,7 +157,7 @@ func (d *daemon) directories() error {
 		return err
 	}
 	defer dir.Close()
-	for _, name := range []string{instance.LogsName, instance.FIFOName, instance.LocksName} {
+	for _, name := range []string{instance.LogsName, instance.FIFOName, instance.LocksName, instance.NotifyName} {
 		sub, err := instance.OpenSub(dir, name, true)
 		if err != nil {
 			return err
@@ -159,6 +174,8 @@ func (d *daemon) run(context.Context) {
 		d.log.Error("adopt", "err", err)
 	}
 	d.found = nil
+	d.guard.adopted()
+	close(d.adopted)
 }
 
 // heal writes everything anew after the instance directory was removed.
@@ -174,5 +191,6 @@ func (d *daemon) stop(ctx context.Context, keep bool) {
 	if !keep {
 		d.sup.StopAll(ctx, false)
 	}
+	d.guard.leave(keep)
 	d.sup.Close()
 }

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"regexp"
@@ -30,6 +31,13 @@ func (d *daemon) handler() hob.Handler {
 	api.ServiceWait.Bind(&m, d.serviceWait)
 	api.ProjectDown.Bind(&m, d.projectDown)
 	return func(ctx context.Context, r *hob.Request) (any, error) {
+		// These talk to the client before they answer.
+		switch r.Method {
+		case api.ServiceEvents.Name:
+			return api.None{}, d.serviceEvents(ctx, r)
+		case api.ProjectUp.Name:
+			return d.up(ctx, r)
+		}
 		result, err := m.Handle(ctx, r.Method, r.Params)
 		return result, coded(err)
 	}
@@ -65,8 +73,13 @@ func coded(err error) error {
 }
 
 func (d *daemon) serviceRun(ctx context.Context, p api.RunParams) (api.RunResult, error) {
-	spec := service.Spec{Name: p.Name, Cmd: p.Cmd, Dir: p.Dir, Env: p.Env, Source: service.SourceRun, Stop: service.DefaultStop}
-	if err := errors.Join(service.CheckName(p.Name), spec.CheckArgs()); err != nil {
+	spec := service.Spec{Name: p.Name, Cmd: p.Cmd, Dir: p.Dir, Env: p.Env, Source: service.SourceRun, Stop: service.DefaultStop,
+		Restart: service.Restart(p.Restart), Log: service.DefaultLog, Color: p.Color}
+	if source, ok := d.inFile(p.Name); ok {
+		return api.RunResult{}, &hob.Error{Code: api.CodeNameTaken, Message: fmt.Sprintf("service %q is one of %s", p.Name, source),
+			Hint: "start it with \"hob up " + p.Name + "\", or use another name"}
+	}
+	if err := errors.Join(service.CheckName(p.Name), spec.CheckArgs(), service.CheckRestart(p.Restart)); err != nil {
 		return api.RunResult{}, &hob.Error{Code: api.CodeUsage, Message: err.Error(), Err: err}
 	}
 	st, already, err := d.sup.Run(ctx, spec, p.Replace, p.NoWait)
@@ -85,7 +98,7 @@ func (d *daemon) each(names []string, env []string, f func(name string) (service
 	for _, name := range names {
 		st, err := f(name)
 		if err != nil {
-			return r, err
+			return r, d.unknown(err, names)
 		}
 		r.Services = append(r.Services, d.document(st, env))
 	}
@@ -140,7 +153,13 @@ func signalNumber(s string) (syscall.Signal, error) {
 func (d *daemon) serviceList(_ context.Context, p api.NamesParams) (api.ServicesResult, error) {
 	r := api.ServicesResult{Services: []api.Service{}}
 	if len(p.Names) > 0 {
-		return d.each(p.Names, p.Env, d.sup.Status)
+		r, err := d.each(p.Names, p.Env, d.sup.Status)
+		for i := range r.Services {
+			if st, err := d.sup.Status(r.Services[i].Name); err == nil {
+				r.Services[i].Detail(st)
+			}
+		}
+		return r, err
 	}
 	for _, st := range d.sup.List() {
 		r.Services = append(r.Services, d.document(st, nil))
@@ -169,6 +188,18 @@ func (d *daemon) serviceWait(ctx context.Context, p api.WaitParams) (api.Service
 		return api.ServicesResult{}, err
 	}
 	return api.ServicesResult{Services: []api.Service{d.document(st, nil)}}, nil
+}
+
+// up reads the parameters of project.up.
+func (d *daemon) up(ctx context.Context, r *hob.Request) (any, error) {
+	var p api.UpParams
+	if len(r.Params) > 0 {
+		if err := json.Unmarshal(r.Params, &p); err != nil {
+			return nil, &hob.Error{Code: api.CodeUsage, Message: "read the parameters of " + r.Method + ": " + err.Error(), Err: err}
+		}
+	}
+	result, err := d.projectUp(ctx, r, p)
+	return result, coded(err)
 }
 
 func (d *daemon) projectDown(context.Context, api.None) (api.DownResult, error) {

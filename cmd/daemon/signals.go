@@ -27,6 +27,7 @@ type reactions struct {
 	stop       func(name string)
 	hurry      chan<- struct{} // a second request to stop
 	child      func()
+	reload     func() // SIGHUP, unless in the foreground
 	foreground bool
 	log        *slog.Logger
 }
@@ -41,6 +42,10 @@ func (s *signals) serve(r reactions) {
 		case syscall.SIGQUIT:
 			dump()
 		case syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP:
+			if sig == syscall.SIGHUP && !r.foreground {
+				go r.reload()
+				continue
+			}
 			if sig != syscall.SIGTERM && !r.foreground {
 				r.log.Debug("signal", "name", sig.String())
 				continue

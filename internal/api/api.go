@@ -3,7 +3,11 @@
 // --json prints. A key, once shipped, keeps its name and its meaning. It never does anything.
 package api
 
-import "time"
+import (
+	"time"
+
+	"github.com/hobworks/hob/internal/service"
+)
 
 // V is the version of every document.
 const V = 1
@@ -34,6 +38,13 @@ type Service struct {
 	Killed     []int      `json:"killed,omitempty"`    // what had to be killed by the stop that this answers
 	LogLost    int64      `json:"log_lost_bytes,omitempty"`
 	LogStart   *LogMark   `json:"log_start,omitempty"` // where the log of this generation begins
+	LogEnd     *LogMark   `json:"log_end,omitempty"`   // where it ends, once the run has ended
+	Needs      []string   `json:"needs,omitempty"`
+	Restart    string     `json:"restart,omitempty"`  // "no", "on-failure" or "always"
+	NextTry    *time.Time `json:"next_try,omitempty"` // in backoff
+	EnvAt      *time.Time `json:"env_at,omitempty"`   // when the environment was taken from a client
+	EnvSet     []string   `json:"env_set,omitempty"`  // names of the variables that the file sets, in the detail of one service
+	Exits      []Exit     `json:"exits,omitempty"`    // how the last runs ended, the newest last, in the detail of one service
 }
 
 // LogMark is a place in a service's log: a segment's number and a byte in it.
@@ -48,6 +59,9 @@ type Exit struct {
 	Signal string    `json:"signal"` // "SIGTERM", or ""
 	At     time.Time `json:"at"`
 }
+
+// String says it in words: "exit 1", "killed by SIGKILL", "exit unknown".
+func (e Exit) String() string { return service.Exit{Code: e.Code, Signal: e.Signal}.String() }
 
 // Daemon is an instance's daemon as documents show it. State is the verdict of the probe.
 type Daemon struct {
@@ -90,6 +104,7 @@ const (
 	CodeNotRunning    = "not_running"     // exit status 3
 	CodeNoSuchService = "no_such_service" // exit status 4
 	CodeUsage         = "usage"           // exit status 2
+	CodeBadConfig     = "bad_config"      // hob.toml or Procfile can't be used; exit status 2
 	CodeTimeout       = "timeout"         // exit status 124
 	CodeNameTaken     = "name_taken"      // another command runs under that name
 	CodeStartFailed   = "start_failed"    // it died at once, or could not be executed
@@ -97,6 +112,30 @@ const (
 	CodeDraining      = "draining"        // the daemon is leaving
 	CodeFailed        = "failed"          // everything else; exit status 1
 )
+
+// Plan answers check: what the project's file says, in the order in which it is started.
+type Plan struct {
+	V        int              `json:"v"`
+	File     string           `json:"file"`
+	Services []PlannedService `json:"services"`
+	Notes    []string         `json:"notes,omitempty"` // what it says and has no effect yet
+}
+
+// FirstFile answers init.
+type FirstFile struct {
+	V    int    `json:"v"`
+	File string `json:"file"`
+	From string `json:"from"` // the file that it was made from, or ""
+	Text string `json:"text"`
+}
+
+// Environ is the environment of a service, for exec.
+type Environ struct {
+	V    int      `json:"v"`
+	Dir  string   `json:"dir"`
+	Base bool     `json:"base"` // Env has that of the client which started it; else only what the file sets
+	Env  []string `json:"env"`
+}
 
 // LogLine is a line of `logs --json`.
 type LogLine struct {

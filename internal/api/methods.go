@@ -1,6 +1,8 @@
 package api
 
 import (
+	"time"
+
 	"slices"
 
 	"github.com/hobworks/hob/internal/ipc"
@@ -13,6 +15,8 @@ type RunParams struct {
 	Dir     string   `json:"dir"`
 	Env     []string `json:"env"`               // the caller's environment, "K=V"
 	Replace bool     `json:"replace,omitempty"` // stop what runs under that name first
+	Restart string   `json:"restart,omitempty"` // "no", "on-failure" (the default) or "always"
+	Color   bool     `json:"color,omitempty"`   // the caller has a terminal with colours
 	NoWait  bool     `json:"no_wait,omitempty"` // answer at exec, not after 300 ms of life
 }
 
@@ -46,6 +50,45 @@ type WaitParams struct {
 	For  string `json:"for"` // "ready", "exit" or "log:RE"
 }
 
+// UpParams asks for the services of the project's file.
+type UpParams struct {
+	Names    []string `json:"names,omitempty"` // with what they need; none: all that are not auto = false
+	Env      []string `json:"env"`             // the caller's environment, "K=V"
+	Color    bool     `json:"color,omitempty"`
+	NoWait   bool     `json:"no_wait,omitempty"`  // answer when each is executed or has to wait
+	Progress bool     `json:"progress,omitempty"` // send service.event for each change meanwhile
+}
+
+// UpResult lists the services that were asked for and what they need, in the order of their start.
+type UpResult struct {
+	Services []Service `json:"services"`
+	Failed   []string  `json:"failed,omitempty"` // names of those that did not come up
+	Notes    []string  `json:"notes,omitempty"`  // what the file says and has no effect yet
+}
+
+// Event is a change of a service; in the snapshot that every stream opens with, From is empty.
+type Event struct {
+	V       int       `json:"v"`
+	Time    time.Time `json:"time"`
+	Type    string    `json:"type"` // "service.state"; "service.snapshot" at the beginning
+	Service string    `json:"service"`
+	From    string    `json:"from"`
+	To      string    `json:"to"`
+	Pid     int       `json:"pid"`
+	Why     string    `json:"why"`
+}
+
+// The types of events.
+const (
+	TypeState    = "service.state"
+	TypeSnapshot = "service.snapshot"
+	TypeRemoved  = "service.removed"
+	TypeDaemon   = "daemon.state" // of hob events only: To is "ready" or "absent"
+)
+
+// ServiceEvent is the name of the notification that carries an Event.
+const ServiceEvent = "service.event"
+
 // DownResult tells what down stopped.
 type DownResult struct {
 	Services []Service `json:"services"`
@@ -72,6 +115,10 @@ var (
 		Doc: "Lists services; with exactly one name also its tree and the drift of its environment."}
 	ServiceWait = ipc.Method[WaitParams, ServicesResult]{Name: "service.wait",
 		Doc: "Answers when the service is ready, has ended, or has logged a line that matches."}
+	ServiceEvents = ipc.Method[None, None]{Name: "service.events",
+		Doc: "Sends a service.event notification for each service and then for each change, until the connection ends or the daemon leaves. A client that falls behind by more than a thousand changes gets the services anew."}
+	ProjectUp = ipc.Method[UpParams, UpResult]{Name: "project.up",
+		Doc: "Reads the project's file, applies what is different in it, starts the services with what they need, and answers when each is ready or has failed."}
 	ProjectDown = ipc.Method[None, DownResult]{Name: "project.down",
 		Doc: "Stops every service in reverse order and forgets the ad-hoc ones; the daemon stays until hob.stop."}
 )
@@ -87,7 +134,7 @@ func Methods() []Method {
 	all := []Method{
 		describe(ServiceRun), describe(ServiceStart), describe(ServiceStop), describe(ServiceRestart),
 		describe(ServiceRemove), describe(ServiceKill), describe(ServiceList), describe(ServiceWait),
-		describe(ProjectDown),
+		describe(ServiceEvents), describe(ProjectUp), describe(ProjectDown),
 	}
 	slices.SortFunc(all, func(a, b Method) int {
 		if a.Name < b.Name {

@@ -19,11 +19,12 @@ const (
 	PidName    = "hob.pid"
 	MetaName   = "meta.json"
 	DaemonLog  = "hobd.log"
-	StateName  = "state" // one JSON file a service
-	EnvName    = "env"   // environments by content hash
-	LocksName  = "svc"   // one lock a service
-	FIFOName   = "fifo"  // one FIFO a service
-	LogsName   = "log"   // one directory a service
+	StateName  = "state"  // one JSON file a service
+	EnvName    = "env"    // environments by content hash
+	LocksName  = "svc"    // one lock a service
+	FIFOName   = "fifo"   // one FIFO a service
+	NotifyName = "notify" // one sd_notify(3) socket a service
+	LogsName   = "log"    // one directory a service
 )
 
 const prefix = "instance-"

@@ -557,3 +557,21 @@ func TestClockSetBackBetweenSegmentsStandsStill(t *testing.T) {
 	_, at := records(t, dir.Name(), 2)
 	require.True(t, at[0].Equal(noon), at[0])
 }
+
+// TestListIsCompleted: a list that was made while the directory changed lacks what is there.
+func TestListIsCompleted(t *testing.T) {
+	dir := logOf(t, "a\n", "b\n", "c\n", "d\n", "e\n", "f\n")
+	require.NoError(t, os.Remove(filepath.Join(dir, segmentName(2))))
+	d, err := openDir(nil, dir)
+	require.NoError(t, err)
+	defer d.Close()
+	for _, c := range []struct{ listed, want []int }{
+		{[]int{1, 3, 4, 5, 6}, []int{1, 3, 4, 5, 6}},
+		{[]int{1, 3, 4, 6}, []int{1, 3, 4, 5, 6}},
+		{[]int{6}, []int{3, 4, 5, 6}},
+		{[]int{1, 2, 5}, []int{1, 2, 3, 4, 5}},
+		{nil, nil},
+	} {
+		require.Equal(t, c.want, withMissed(d, c.listed))
+	}
+}

@@ -32,13 +32,16 @@ func (s *Supervisor) Adopt(all []service.Status) error {
 		wg.Go(func() {
 			again := v.adopt(marked[v.mark()])
 			v.publish()
-			go v.run()
+			go v.loop()
 			if again {
-				v.post(event{kind: evStart})
+				v.post(event{kind: evStart, auto: true})
 			}
 		})
 	}
 	wg.Wait()
+	for _, v := range s.services() {
+		v.nudge() // those that wait for another one
+	}
 	return err
 }
 
@@ -96,7 +99,7 @@ func parseMark(mark string) (name string, generation int, ok bool) {
 // run was never executed and is still wanted.
 func (v *svc) adopt(found []process.Marked) (again bool) {
 	switch {
-	case v.st.State.Alive() && v.st.Boot != bootID():
+	case (v.st.State.Alive() || v.st.State.Pending()) && v.st.Boot != bootID():
 		v.st.State, v.st.Pid, v.st.Start = service.Stopped, 0, 0
 		v.st.Why = "reboot"
 		return false
@@ -104,6 +107,9 @@ func (v *svc) adopt(found []process.Marked) (again bool) {
 		v.st.Pid, v.st.Start = 0, 0
 		if len(found) > 0 {
 			v.remains()
+		}
+		if v.st.State == service.Backoff {
+			v.retryLater()
 		}
 		return false
 	}
@@ -144,18 +150,25 @@ func (v *svc) find(found []process.Marked) (*process.Process, error) {
 func (v *svc) adopted(p *process.Process) {
 	v.st.Adopted++
 	v.take(p)
-	switch v.st.State {
-	case service.Starting:
+	switch {
+	case v.st.State == service.Stopping:
+		v.resumeStop()
+	case v.st.Ready.Declared():
+		if err := v.rejoin(); err != nil {
+			v.sup.o.Log.Error("adopt", "service", v.name, "err", err)
+		}
+	case v.st.State == service.Starting:
 		v.settleLater()
-	case service.Stopping:
-		v.terminate(event{})
+	}
+	if v.st.State.Up() {
+		v.proveLater()
 	}
 	v.sup.o.Log.Info("adopted", "service", v.name, "pid", v.st.Pid, "state", string(v.st.State))
 }
 
 // missed is a run that is not there any more: it ended while no daemon looked.
 func (v *svc) missed(found []process.Marked, err error) (again bool) {
-	state, pid := v.st.State, v.st.Pid
+	state, id := v.st.State, process.ID{Pid: v.st.Pid, Start: v.st.Start, Boot: v.st.Boot}
 	v.st.Pid, v.st.Start = 0, 0
 	if len(found) > 0 {
 		v.remains()
@@ -163,21 +176,51 @@ func (v *svc) missed(found []process.Marked, err error) (again bool) {
 	switch {
 	case state == service.Stopping:
 		if v.proc != nil {
-			v.terminate(event{})
+			v.resumeStop()
 			return false
 		}
 		v.st.State = service.Stopped
-	case pid == 0 && v.proc == nil:
+		again = v.st.Want == service.Up
+	case id.Pid == 0 && v.proc == nil:
 		// The daemon was killed between writing this down and the fork.
 		v.st.State = service.Stopped
 		return true
+	case !errors.Is(err, os.ErrProcessDone) && !errors.Is(err, errNotThere):
+		v.noteExit(process.Exit{})
+		v.st.State, v.st.Why = service.Failed, fmt.Sprintf("can't be adopted: %v", err)
 	default:
-		v.st.State, v.st.Exit = service.Failed, &service.Exit{Code: -1, At: time.Now().UTC()}
-		v.st.Why = "ended while hobd was down, exit unknown"
-		if !errors.Is(err, os.ErrProcessDone) && !errors.Is(err, errNotThere) {
-			v.st.Why = fmt.Sprintf("can't be adopted: %v", err)
-		}
+		v.endedUnseen(id.Exit())
 	}
 	v.st.StoppedAt = time.Now().UTC()
-	return false
+	return again
+}
+
+// resumeStop goes on with a stop that an earlier daemon began: because somebody asked for it, because
+// the run was not ready, or for another run to follow.
+func (v *svc) resumeStop() {
+	if v.st.Want == service.Up {
+		if v.unready = v.st.Why; v.unready == "" {
+			v.again = &event{kind: evStart, auto: true}
+		}
+	}
+	v.endTree()
+}
+
+// endedUnseen applies the policy to a run that ended while no daemon looked.
+func (v *svc) endedUnseen(e process.Exit) {
+	v.noteExit(e)
+	v.st.Why = v.st.Exit.String() + " while hobd was down"
+	switch v.classifyExit(e.Known && e.Code == 0 && e.Signal == 0) {
+	case evExitOK:
+		v.st.State = service.Done
+	case evExitBad:
+		v.st.State = service.Failed
+		v.sayLimit()
+	case evExitOnce:
+		v.st.NextTry = time.Now().UTC()
+		fallthrough
+	default:
+		v.st.State = service.Backoff
+		v.retryLater()
+	}
 }

@@ -15,25 +15,61 @@ import (
 
 	"github.com/hobworks/hob/internal/fault"
 	"github.com/hobworks/hob/internal/process"
+	"github.com/hobworks/hob/internal/readiness"
 	"github.com/hobworks/hob/internal/service"
 	"github.com/hobworks/hob/internal/servicelog"
 )
 
+// accept takes in what a start says. Somebody who asks for it wipes the slate clean.
+func (v *svc) accept(ev event) {
+	if ev.spec != nil {
+		v.setSpec(*ev.spec)
+		v.st.EnvAt = time.Now().UTC()
+	}
+	v.st.Want, v.st.NextTry, v.st.Why, v.st.Boot = service.Up, time.Time{}, "", bootID()
+	v.patient = ev.patient
+	v.outcome(nil, nil, nil)
+	if !ev.auto {
+		v.st.Restarts, v.trial = 0, ev.trial
+		forgive(&v.st)
+	}
+}
+
 // spawn starts a run. The state goes to disk before the fork and again after it: whatever dies in
 // between, the next daemon knows what to look for.
 func (v *svc) spawn(ev event) {
-	if ev.spec != nil {
-		v.st.Spec = *ev.spec
+	if ev.auto && v.st.Exit != nil {
+		v.st.Restarts++
 	}
-	v.st.Want, v.st.Why, v.st.Exit = service.Up, "", nil
-	v.outcome(nil, nil, nil)
+	v.accept(ev)
+	v.st.Exit = nil
 	v.st.Generation++
-	v.st.Pid, v.st.Start, v.st.Boot = 0, 0, bootID()
+	v.st.Pid, v.st.Start = 0, 0
 	v.st.StartedAt, v.st.ReadyAt, v.st.StoppedAt = time.Now().UTC(), time.Time{}, time.Time{}
 	if err := v.exec(); err != nil {
-		v.st.State, v.st.Why = service.Failed, "can't start: "+err.Error()
-		v.st.StoppedAt = time.Now().UTC()
-		v.st.Exit = nil
+		v.notStarted(err)
+	}
+}
+
+// notStarted is a run that came to nothing. What may be another's doing is tried again, as if it had
+// run; a command that is not there is not.
+func (v *svc) notStarted(err error) {
+	v.st.StoppedAt = time.Now().UTC()
+	v.st.State, v.st.Why = service.Failed, "can't start: "+err.Error()
+	var taken *readiness.TakenError
+	if !errors.As(err, &taken) {
+		return
+	}
+	v.st.Why = err.Error()
+	switch v.classifyExit(false) {
+	case evExitOnce: // not within this call, which would be a loop
+		v.st.NextTry = time.Now().UTC()
+		fallthrough
+	case evExitLater:
+		v.st.State = service.Backoff
+		v.retryLater()
+	default:
+		v.sayLimit()
 	}
 }
 
@@ -58,6 +94,9 @@ func (v *svc) exec() error {
 	if err != nil {
 		return err
 	}
+	if err := readiness.Taken(v.st.Ready); err != nil {
+		return err
+	}
 	if err := v.openLog(); err != nil {
 		return err
 	}
@@ -72,16 +111,22 @@ func (v *svc) exec() error {
 		return err
 	}
 	defer out.Close()
+	run, err := v.prepare()
+	if err != nil {
+		return err
+	}
 	v.publish()
 	fault.Point("service.before-fork")
-	p, err := process.Start(process.Spec{Path: path, Args: v.st.Cmd, Env: v.environ(), Dir: v.st.Dir,
-		Output: out, Lock: lock, Mark: v.mark()})
+	p, err := process.Start(process.Spec{Path: path, Args: v.st.Cmd, Env: append(v.environ(), run.env...), Dir: v.st.Dir,
+		Output: out, Lock: lock, Extra: run.extra, Mark: v.mark()})
+	run.started()
 	if err != nil {
+		run.close()
 		return err
 	}
 	fault.Point("service.forked")
 	v.take(p)
-	v.settleLater()
+	v.watchReady(run)
 	return nil
 }
 
@@ -101,11 +146,7 @@ func (v *svc) watch(p *process.Process, generation int, out *servicelog.Writer) 
 		return
 	}
 	drain(out)
-	k := evExitBad
-	if e := p.Exit(); e.Known && e.Code == 0 && e.Signal == 0 {
-		k = evExitOK
-	}
-	v.post(event{kind: k, generation: generation})
+	v.post(event{kind: evExit, generation: generation})
 }
 
 func drain(out *servicelog.Writer) {
@@ -119,12 +160,22 @@ func (v *svc) settleLater() {
 	time.AfterFunc(Settle, func() { v.post(ev) })
 }
 
-func (v *svc) settle(event) { v.st.ReadyAt = time.Now().UTC() }
+// settle is for a run that is up.
+func (v *svc) settle(event) {
+	v.st.ReadyAt = time.Now().UTC()
+	if !v.st.Ready.Notify { // what it says of itself holds
+		v.st.Why = ""
+	}
+	v.trial = false
+	v.proveLater()
+}
 
 // ended notes how the run ended. The rest of its tree is left alone, and said.
 func (v *svc) ended(event) {
+	v.run.close()
 	v.noteExit(v.proc.Exit())
 	v.sayRest()
+	v.sayLimit()
 }
 
 // sayRest makes WHY true: how the run ended, and what of it lives on.
@@ -153,7 +204,15 @@ func (v *svc) noteExit(e process.Exit) {
 	case e.Known:
 		x.Code = e.Code
 	}
+	x.Generation, x.StartedAt = v.st.Generation, v.st.StartedAt
+	if v.out != nil {
+		x.LogEnd = service.LogMark(v.out.Position())
+	}
 	v.st.Exit, v.st.StoppedAt = &x, x.At
+	v.st.Exits = append(slices.Clone(v.st.Exits), x)
+	if n := len(v.st.Exits) - service.MaxExits; n > 0 {
+		v.st.Exits = v.st.Exits[n:]
+	}
 }
 
 // release lets the run's process go: nothing of it is left.
@@ -239,7 +298,7 @@ func (v *svc) openLog() (err error) {
 		return nil
 	}
 	v.out, err = servicelog.Open(servicelog.Options{Dir: v.sup.logDir(v.name),
-		FIFO: filepath.Join(v.sup.o.FIFOs, v.name), Logger: v.sup.o.Log})
+		FIFO: filepath.Join(v.sup.o.FIFOs, v.name), Logger: v.sup.o.Log, Max: v.st.Log.Max, Keep: v.st.Log.Keep})
 	return err
 }
 
@@ -255,26 +314,6 @@ func (v *svc) output() (*os.File, error) {
 		return nil, err
 	}
 	return v.out.Output()
-}
-
-// dropped are variables that would tell a service somebody else's story.
-var dropped = []string{"PWD", "OLDPWD", "SHLVL", "_", "HOB_ID", "HOB_ROOT", "HOB_SERVICE", "NOTIFY_SOCKET",
-	"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "HOB_HANDOFF"}
-
-// environ is the environment of the client that asked, less what does not concern the service.
-func (v *svc) environ() []string {
-	var env []string
-	for _, kv := range v.st.Env {
-		name, _, ok := strings.Cut(kv, "=")
-		if ok && !isDropped(name) {
-			env = append(env, kv)
-		}
-	}
-	return append(env, "HOB_ROOT="+v.sup.o.Root, "HOB_SERVICE="+v.name)
-}
-
-func isDropped(name string) bool {
-	return slices.Contains(dropped, name) || strings.HasPrefix(name, "LISTEN_") || strings.HasPrefix(name, "WATCHDOG_")
 }
 
 func pids(all []process.Info) []int {

@@ -4,8 +4,6 @@ import (
 	"context"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/hobworks/hob/internal/fault"
@@ -15,7 +13,13 @@ import (
 
 // terminate ends the tree, aside: the service's goroutine stays free.
 func (v *svc) terminate(event) {
-	v.st.Want = service.Down
+	v.st.Want, v.st.Why = service.Down, ""
+	v.endTree()
+}
+
+// endTree is terminate whatever is wanted.
+func (v *svc) endTree() {
+	v.run.close()
 	ctx, cancel := context.WithCancel(context.Background())
 	v.outcome(nil, nil, cancel)
 	p := v.proc
@@ -39,13 +43,40 @@ func (v *svc) terminate(event) {
 	}()
 }
 
-// stopRest ends what is left of a run that ended by itself; without any the state stays.
-func (v *svc) stopRest(ev event) {
-	v.st.Want = service.Down
+// giveUp ends a run that is not ready. What follows is the policy's to say.
+func (v *svc) giveUp(ev event) {
+	v.unready = ev.err.Error()
+	v.st.Why = v.unready
+	v.endTree()
+}
+
+// gaveUp is the end of a run that was not ready.
+func (v *svc) gaveUp(ev event) {
+	why := v.unready
+	v.unready = ""
+	v.gone(ev)
+	v.st.Why = why
+	v.sayLimit()
+}
+
+func (v *svc) gaveUpOnce(ev event) {
+	v.gaveUp(ev)
+	v.startFrom(service.Backoff, event{auto: true})
+}
+
+func (v *svc) gaveUpLater(ev event) {
+	v.gaveUp(ev)
+	v.retryLater()
+}
+
+// stopRest ends what is left of a run that ended by itself, or takes back a start that waits; without
+// any the state stays.
+func (v *svc) stopRest(event) {
+	v.st.Want, v.st.NextTry = service.Down, time.Time{}
 	v.outcome(nil, nil, nil)
 	if v.proc != nil {
 		v.st.State = service.Stopping
-		v.terminate(ev)
+		v.endTree()
 	}
 }
 
@@ -64,33 +95,34 @@ func (v *svc) gone(ev event) {
 	v.outcome(ev.killed, nil, nil)
 	if again := v.again; again != nil {
 		v.again = nil
-		v.publish()
-		v.st.State = service.Starting
-		v.spawn(*again)
+		v.startFrom(service.Stopped, *again)
 	}
 }
 
 // stuck is a tree that outlived SIGKILL: in state D, as a rule.
 func (v *svc) stuck(ev event) {
-	v.again = nil
+	v.again, v.unready = nil, ""
 	v.st.Why = "can't be stopped: " + ev.err.Error()
 	v.outcome(ev.killed, ev.err, nil)
 }
 
 // startAgain remembers a start that came while stopping.
 func (v *svc) startAgain(ev event) {
-	ev.done = nil
-	v.again = &ev
+	ev.done, ev.kind = nil, evStart
+	v.again, v.unready, v.st.Want = &ev, "", service.Up
 }
 
-func (v *svc) stopForGood(event) { v.again = nil }
+func (v *svc) stopForGood(event) {
+	v.again, v.unready, v.st.Want = nil, "", service.Down
+}
 
 // remove forgets the service, with or without its log.
 func (v *svc) remove(log bool) error {
 	v.close()
 	v.sup.forget(v)
 	o := v.sup.o
-	for _, path := range []string{filepath.Join(o.Locks, v.name+".lock"), filepath.Join(o.FIFOs, v.name)} {
+	for _, path := range []string{filepath.Join(o.Locks, v.name+".lock"), filepath.Join(o.FIFOs, v.name),
+		filepath.Join(o.FIFOs, v.name+".ready"), filepath.Join(o.Notify, v.name)} {
 		if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
 			return err
 		}
@@ -100,7 +132,12 @@ func (v *svc) remove(log bool) error {
 			return err
 		}
 	}
-	return o.Store.Delete(v.name)
+	if err := o.Store.Delete(v.name); err != nil {
+		return err
+	}
+	st := v.status()
+	v.sup.changed(Event{From: st.State, Now: st, Removed: true})
+	return nil
 }
 
 // Detail is what is seen only by looking at processes.
@@ -133,37 +170,4 @@ func (s *Supervisor) Look(name string) Detail {
 		d.CPU, d.RSS = process.Usage(d.Pids)
 	}
 	return d
-}
-
-// Drift names the variables whose values differ between the service's environment and env. The
-// values are nobody's business.
-func Drift(st service.Status, env []string) []string {
-	if env == nil || st.Env == nil {
-		return nil
-	}
-	have, want := variables(st.Env), variables(env)
-	var names []string
-	for name, value := range want {
-		if old, ok := have[name]; !ok || old != value {
-			names = append(names, name)
-		}
-	}
-	for name := range have {
-		if _, ok := want[name]; !ok {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	return names
-}
-
-func variables(env []string) map[string]string {
-	m := map[string]string{}
-	for _, kv := range env {
-		name, value, ok := strings.Cut(kv, "=")
-		if ok && !isDropped(name) {
-			m[name] = value
-		}
-	}
-	return m
 }

@@ -24,15 +24,19 @@ type Store interface {
 	Delete(name string) error
 }
 
-// Options say where things are. All are required.
+// Options say where things are. All but Changed are required.
 type Options struct {
-	ID    string // of the instance; the mark of a process is ID/SERVICE/GENERATION
-	Root  string // of the project
-	Logs  string // directories for logs, FIFOs and locks, one entry a service
-	FIFOs string
-	Locks string
-	Store Store
-	Log   *slog.Logger
+	ID     string // of the instance; the mark of a process is ID/SERVICE/GENERATION
+	Root   string // of the project
+	Logs   string // directories for logs, FIFOs, locks and notification sockets, one entry a service
+	FIFOs  string
+	Locks  string
+	Notify string
+	Store  Store
+	Log    *slog.Logger
+
+	// Changed is told of each change, by the goroutine of the service: it must not block. It may be nil.
+	Changed func(from service.State, now service.Status)
 }
 
 // Settle is how long a service without declared readiness has to live to count as running.
@@ -62,9 +66,13 @@ type Supervisor struct {
 	o      Options
 	reaper *process.Reaper
 
-	mu     sync.Mutex // guards services, closed
+	applying sync.Mutex // held while a file is applied: one after the other
+
+	mu     sync.Mutex // guards all, closed
 	all    map[string]*svc
 	closed bool
+
+	hub hub
 }
 
 // New gives a supervisor without services.
@@ -133,23 +141,24 @@ func (s *Supervisor) services() []*svc {
 	return all
 }
 
-// Run starts an ad-hoc service, and waits, unless noWait is set, until it has lived for Settle
-// or ended. already means that the same command runs under that name and nothing was done. The error
-// is ErrNameTaken for another command that runs under it, unless replace is set; or a *DiedError.
+// Run starts an ad-hoc service, and waits, unless noWait is set, until it is up or has ended. already
+// means that the same command runs under that name and nothing was done. The error is ErrNameTaken
+// for another command that runs under it, unless replace is set, and for a service of the file; or a *DiedError.
 func (s *Supervisor) Run(ctx context.Context, spec service.Spec, replace, noWait bool) (st service.Status, already bool, err error) {
-	if err := service.CheckName(spec.Name); err != nil {
-		return st, false, err
-	}
-	if err := spec.CheckArgs(); err != nil {
+	if err := errors.Join(service.CheckName(spec.Name), spec.CheckArgs()); err != nil {
 		return st, false, err
 	}
 	v, err := s.obtain(spec)
 	if err != nil {
 		return st, false, err
 	}
-	if now := v.status(); now.State.Alive() {
+	now := v.status()
+	if now.Source != service.SourceRun {
+		return now, false, fmt.Errorf("service %q: %w: it is a service of %s", spec.Name, ErrNameTaken, now.Source)
+	}
+	if now.State.Alive() || now.State.Pending() {
 		switch same := now.Same(spec); {
-		case same && !replace && now.State != service.Stopping:
+		case same && !replace && now.State != service.Stopping && !now.State.Pending():
 			st, err = v.settled(ctx, now.Generation, noWait)
 			return st, true, err
 		case !same && !replace:
@@ -159,7 +168,7 @@ func (s *Supervisor) Run(ctx context.Context, spec service.Spec, replace, noWait
 			return st, false, err
 		}
 	}
-	st, err = v.start(ctx, &spec, noWait)
+	st, err = v.start(ctx, event{spec: &spec, trial: true}, noWait)
 	if err == nil && !st.Same(spec) {
 		// Somebody else was quicker with another command.
 		err = fmt.Errorf("service %q: %w: it runs %q in %s", spec.Name, ErrNameTaken, st.Cmd, st.Dir)
@@ -167,17 +176,18 @@ func (s *Supervisor) Run(ctx context.Context, spec service.Spec, replace, noWait
 	return st, false, err
 }
 
-// Start starts a known service with the environment it had, and waits as Run does. Running
-// ones are left alone.
+// Start starts a known service, and first what it needs, with the environment they had, and waits for
+// the verdict: up or done, or failed for good (a *DiedError). What is up is left alone.
 func (s *Supervisor) Start(ctx context.Context, name string) (service.Status, error) {
 	v, err := s.get(name)
 	if err != nil {
 		return service.Status{}, err
 	}
-	if now := v.status(); now.State == service.Starting || now.State == service.Running {
+	if now := v.status(); now.State == service.Starting || now.State.Up() {
 		return v.settled(ctx, now.Generation, false)
 	}
-	return v.start(ctx, nil, false)
+	s.startNeeds(name)
+	return v.start(ctx, event{}, false)
 }
 
 // Stop stops a service with its tree, and waits until nothing of it is left. One that is not
@@ -207,7 +217,8 @@ func (s *Supervisor) Restart(ctx context.Context, name string, env []string) (se
 			return st, err
 		}
 	}
-	return v.start(ctx, &spec, false)
+	s.startNeeds(name)
+	return v.start(ctx, event{spec: &spec}, false)
 }
 
 // Remove forgets a service that does not run, with its log. Some of its tree may be left over
@@ -217,7 +228,7 @@ func (s *Supervisor) Remove(ctx context.Context, name string) (service.Status, e
 	if err != nil {
 		return service.Status{}, err
 	}
-	if now := v.status(); now.State.Alive() {
+	if now := v.status(); now.State.Alive() || now.State.Pending() {
 		return now, fmt.Errorf("service %q: %w but %s; stop it first", name, ErrBusy, now.State)
 	}
 	st, err := v.stop(ctx)
@@ -259,30 +270,6 @@ func (s *Supervisor) List() []service.Status {
 		all = append(all, v.status())
 	}
 	return all
-}
-
-// StopAll stops every service, at once: ad-hoc services declare no order. It waits until
-// nothing of any is left; when ctx ends there is no more grace. With forget the ad-hoc ones are
-// forgotten, their logs kept.
-func (s *Supervisor) StopAll(ctx context.Context, forget bool) []service.Status {
-	all := s.services()
-	out := make([]service.Status, len(all))
-	var wg sync.WaitGroup
-	for i, v := range all {
-		wg.Go(func() {
-			st, err := v.stop(ctx)
-			if err != nil {
-				s.o.Log.Error("stop", "service", v.name, "err", err)
-			}
-			if out[i] = st; forget && st.Source == service.SourceRun && !st.State.Alive() {
-				if err := v.remove(false); err != nil {
-					s.o.Log.Error("forget", "service", v.name, "err", err)
-				}
-			}
-		})
-	}
-	wg.Wait()
-	return out
 }
 
 // Close lets go of every service as it is: what runs goes on, for the next daemon to adopt. No

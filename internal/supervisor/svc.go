@@ -18,13 +18,19 @@ type svc struct {
 	name   string
 	sup    *Supervisor
 	events chan event
+	nudged chan struct{} // what it needs may have changed
 	quit   chan struct{} // closed by close and remove
 	exited chan struct{} // closed when the goroutine has ended
 
-	st    service.Status
-	proc  *process.Process // of this or the last run, until nothing of it is left
-	out   *servicelog.Writer
-	again *event // a start that waits for the end of stopping
+	st      service.Status
+	proc    *process.Process // of this or the last run, until nothing of it is left
+	out     *servicelog.Writer
+	run     *attempt // the run that is to become ready, or says its status
+	again   *event   // a start that waits for the end of stopping
+	unready string   // why the run is being ended, if that is for being not ready
+	patient bool     // it waits for what it needs, even if that is down
+	trial   bool     // a run that ends before it is up is not followed by another
+	limited bool     // too many runs have failed
 
 	mu      sync.Mutex // guards all below
 	pub     service.Status
@@ -39,18 +45,18 @@ type svc struct {
 
 func newSvc(s *Supervisor, st service.Status) *svc {
 	v := makeSvc(s, st)
-	go v.run()
+	go v.loop()
 	return v
 }
 
 // makeSvc is newSvc without the goroutine: for adoption, which comes before it.
 func makeSvc(s *Supervisor, st service.Status) *svc {
-	return &svc{name: st.Name, sup: s, st: st, pub: st, events: make(chan event),
+	return &svc{name: st.Name, sup: s, st: st, pub: st, events: make(chan event), nudged: make(chan struct{}, 1),
 		quit: make(chan struct{}), exited: make(chan struct{}), changed: make(chan struct{})}
 }
 
-// run is the service's goroutine.
-func (v *svc) run() {
+// loop is the service's goroutine.
+func (v *svc) loop() {
 	defer close(v.exited)
 	for {
 		select {
@@ -58,6 +64,10 @@ func (v *svc) run() {
 			v.handle(ev)
 			if ev.done != nil {
 				close(ev.done)
+			}
+		case <-v.nudged:
+			if v.st.State == service.Waiting {
+				v.handle(event{kind: evNeeds, auto: true})
 			}
 		case <-v.quit:
 			return
@@ -70,18 +80,66 @@ func (v *svc) handle(ev event) {
 	if ev.generation != 0 && ev.generation != v.st.Generation {
 		return
 	}
+	if ev = v.classify(ev); ev.kind == kinds {
+		return
+	}
 	r := table[v.st.State][ev.kind]
 	if r.do == nil {
 		return
 	}
-	from := v.st.State
+	from := v.st
 	v.st.State = r.to
 	r.do(v, ev)
-	if v.st.State != from {
-		v.sup.o.Log.Info("service", "service", v.name, "from", string(from), "to", string(v.st.State),
+	v.publish()
+	v.tell(from)
+	if v.proc != nil && from.State.Alive() && !v.st.State.Alive() {
+		// What is left may have ended before anybody knew that something was left (Reap).
+		go v.post(event{kind: evOrphan})
+	}
+	if v.st.State == service.Waiting && from.State != service.Waiting {
+		v.nudge() // what it needs may have come before it was known to wait
+	}
+}
+
+// classify settles which event this is, where that depends on what only the service knows. The
+// kind is kinds when it is of no consequence any more.
+func (v *svc) classify(ev event) event {
+	switch ev.kind {
+	case evStart, evNeeds:
+		return v.classifyStart(ev)
+	case evRetry:
+		if v.st.State != service.Backoff {
+			ev.kind = kinds
+			return ev
+		}
+		ev.auto = true
+		return v.classifyStart(ev)
+	case evExit:
+		if !v.st.State.Alive() || v.st.State == service.Stopping {
+			ev.kind = kinds
+			return ev
+		}
+		e := v.proc.Exit()
+		ev.kind = v.classifyExit(e.Known && e.Code == 0 && e.Signal == 0)
+	case evGone:
+		if v.unready != "" {
+			ev.kind = v.classifyExit(false)
+		}
+	}
+	return ev
+}
+
+// tell lets others know what has changed.
+func (v *svc) tell(from service.Status) {
+	if v.st.State == from.State && v.st.Generation == from.Generation && v.st.Why == from.Why && v.st.Pid == from.Pid {
+		return
+	}
+	if v.st.State != from.State || v.st.Generation != from.Generation {
+		v.sup.o.Log.Info("service", "service", v.name, "from", string(from.State), "to", string(v.st.State),
 			"pid", v.st.Pid, "why", v.st.Why)
 	}
-	v.publish()
+	v.sup.changed(Event{From: from.State, Now: v.st})
+	v.sup.tellDependents(v.name)
 }
 
 // publish saves the state and shows it to everybody.
@@ -159,8 +217,9 @@ func (v *svc) await(ctx context.Context, ok func(service.Status) bool) (service.
 }
 
 // start begins a run and waits for its verdict. A run that is already there is waited for.
-func (v *svc) start(ctx context.Context, spec *service.Spec, noWait bool) (service.Status, error) {
-	if !v.send(event{kind: evStart, spec: spec}) {
+func (v *svc) start(ctx context.Context, ev event, noWait bool) (service.Status, error) {
+	ev.kind = evStart
+	if !v.send(ev) {
 		return v.status(), fmt.Errorf("service %q: %w", v.name, ErrClosed)
 	}
 	now := v.status()
@@ -171,14 +230,17 @@ func (v *svc) start(ctx context.Context, spec *service.Spec, noWait bool) (servi
 	return v.settled(ctx, generation, noWait)
 }
 
-// settled waits until the run counts as running, or, with noWait, is executed. A run that ended
-// before that is a *DiedError; so is one that somebody stopped.
+// settled waits for the verdict: that the service is up or done, or that it failed and is not tried again;
+// with noWait, only until its run is executed, or has to wait for something. A run that failed is a
+// *DiedError; so is one that somebody stopped.
 func (v *svc) settled(ctx context.Context, generation int, noWait bool) (service.Status, error) {
 	st, err := v.await(ctx, func(st service.Status) bool {
-		switch st.State {
-		case service.Stopping:
+		switch {
+		case st.State == service.Stopping:
 			return false
-		case service.Starting:
+		case st.State.Pending():
+			return noWait
+		case st.State == service.Starting:
 			return noWait && st.Pid != 0 && st.Generation >= generation
 		}
 		return true
@@ -253,6 +315,7 @@ func (v *svc) close() {
 	close(v.quit)
 	v.mu.Unlock()
 	<-v.exited
+	v.run.close()
 	if v.out != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()

@@ -14,31 +14,61 @@ import (
 // Prepare makes this process the parent of what its services leave behind.
 func Prepare() error { return process.BecomeSubreaper() }
 
-// WaitReady waits until the service counts as running. One that ends, or that is not running and
-// was not asked to, is an error.
+// WaitReady waits until the service is up or done. One that is down, and that nobody is about to start,
+// is an error.
 func (s *Supervisor) WaitReady(ctx context.Context, name string) (service.Status, error) {
 	v, err := s.get(name)
 	if err != nil {
 		return service.Status{}, err
 	}
-	st, err := v.await(ctx, func(st service.Status) bool { return st.State != service.Starting })
-	if err == nil && st.State != service.Running && st.State != service.Done {
+	st, err := v.await(ctx, func(st service.Status) bool {
+		return st.State != service.Starting && !st.State.Pending() && !(st.State == service.Stopping && st.Want == service.Up)
+	})
+	if err == nil && !st.State.Up() && st.State != service.Done {
 		err = fmt.Errorf("service %q: %w: %s", name, ErrNotRunning, words(st))
 	}
 	return st, err
 }
 
-// WaitExit waits until the service does not run; it may not run already.
+// WaitExit waits for the end of the run that there is, whatever follows from it; there may be none any
+// more. The status says how that run ended, even where another one has begun since.
 func (s *Supervisor) WaitExit(ctx context.Context, name string) (service.Status, error) {
 	v, err := s.get(name)
 	if err != nil {
 		return service.Status{}, err
 	}
-	return v.await(ctx, func(st service.Status) bool { return !st.State.Alive() })
+	began := v.status()
+	return v.awaitExit(ctx, began)
 }
 
-// WaitLog waits until a line of the service's current or last run matches. A service that ends
-// without one is an error.
+func (v *svc) awaitExit(ctx context.Context, began service.Status) (service.Status, error) {
+	st, err := v.await(ctx, func(st service.Status) bool {
+		if began.State.Alive() {
+			return !st.State.Alive() || st.Generation > began.Generation
+		}
+		return !st.State.Alive() && st.State != service.Waiting
+	})
+	if err != nil || !began.State.Alive() || st.State == service.Stopped && st.Generation == began.Generation {
+		return st, err
+	}
+	for _, x := range st.Exits {
+		if x.Generation == began.Generation {
+			st.State, st.Pid, st.Why, st.Exit = stateAfter(x), 0, x.String(), &x
+		}
+	}
+	return st, nil
+}
+
+// stateAfter is the state of a service that has ended so.
+func stateAfter(x service.Exit) service.State {
+	if x.Code == 0 {
+		return service.Done
+	}
+	return service.Failed
+}
+
+// WaitLog waits until a line of the service's current or last run, or of one that follows by itself, matches. A
+// service that ends for good without one is an error.
 func (s *Supervisor) WaitLog(ctx context.Context, name string, match func([]byte) bool) (service.Status, error) {
 	v, err := s.get(name)
 	if err != nil {
@@ -55,7 +85,7 @@ func (s *Supervisor) WaitLog(ctx context.Context, name string, match func([]byte
 	defer cancel()
 	var left error // the service was let go: its end is the next daemon's to see
 	go func() {
-		_, left = v.await(alive, func(st service.Status) bool { return !st.State.Alive() })
+		_, left = v.await(alive, func(st service.Status) bool { return !st.State.Alive() && !st.State.Pending() })
 		cancel()
 	}()
 	for {

@@ -1,0 +1,181 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/hobworks/hob"
+	"github.com/hobworks/hob/internal/api"
+	"github.com/hobworks/hob/internal/fault"
+	"github.com/hobworks/hob/internal/instance"
+	"github.com/hobworks/hob/internal/sentry"
+	"github.com/hobworks/hob/internal/service"
+	"github.com/hobworks/hob/internal/store"
+	"github.com/hobworks/hob/internal/version"
+)
+
+const (
+	// proven is how long a hobd has to serve not to be one of a failing line.
+	proven = time.Minute
+
+	// headStart is what the client has that replaces a hobd, perhaps by another version.
+	headStart = 10 * time.Second
+
+	// rootGrace is how long the project's directory may be gone: as long as hobd itself would stay.
+	rootGrace = 30 * time.Second
+)
+
+// watchman is the sentry of one project.
+type watchman struct {
+	project string
+	post    *sentry.Post
+	log     *slog.Logger
+	failed  int       // hobds in a row that ended by themselves
+	gone    time.Time // since when the project's directory is; zero: it is there
+}
+
+// sentryMain is the program hobd sentry. It returns when hobd has no need of it any more, or another hobd has a
+// sentry of its own.
+func sentryMain(args []string, stderr io.Writer) int {
+	flags := flag.NewFlagSet("hobd "+sentryVerb, flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	project := flags.String("project", "", "the project's `directory`")
+	failed := flags.Int("failed", 0, "how many daemons have ended by themselves, one after the other")
+	if flags.Parse(args) != nil {
+		return 2
+	}
+	post, err := sentry.Take()
+	if err != nil || *project == "" {
+		fmt.Fprintln(stderr, "hobd: the sentry is started by hobd, for which it keeps what services have written")
+		return 2
+	}
+	defer post.Close()
+	began := time.Now()
+	end := post.Watch()
+	if end == sentry.Dismissed {
+		return 0
+	}
+	fault.Point("sentry.orphaned")
+	w := &watchman{project: *project, post: post, log: newLogger(stderr).With("by", sentryVerb), failed: *failed}
+	if time.Since(began) >= proven {
+		w.failed = 0
+	}
+	if !w.relieve(end) {
+		return 1
+	}
+	return 0
+}
+
+// relieve brings the next hobd.
+func (w *watchman) relieve(end sentry.End) bool {
+	r := sentry.Relief{Need: w.need, Call: w.call, Log: w.log}
+	pid, exit := w.post.Daemon()
+	if end == sentry.Retired {
+		r.HeadStart = headStart
+	} else {
+		w.log.Warn("hobd is gone without a word", "pid", pid, "how", exit.String())
+	}
+	// A hobd that somebody has killed says nothing about the next one; one that ended by itself does.
+	if exit.Known && exit.Signal == 0 && end != sentry.Retired {
+		r.Failed = w.failed
+		w.failed++
+	}
+	return r.Run()
+}
+
+// need looks at what lives and at what was written down.
+func (w *watchman) need() sentry.Need {
+	if _, err := instance.OpenRoot(w.project); err == nil {
+		w.gone = time.Time{}
+	} else if w.gone.IsZero() {
+		w.gone = time.Now()
+	}
+	all, err := w.written()
+	switch {
+	case !w.gone.IsZero() && time.Since(w.gone) >= rootGrace:
+		return sentry.Nothing // no hobd can be started for a project that is not there
+	case w.succeeded():
+		return sentry.Nothing
+	case w.post.Writers():
+		return sentry.Living
+	case err != nil || slices.ContainsFunc(all, mayWrite):
+		return sentry.Waiting
+	}
+	return sentry.Nothing
+}
+
+// call is an ordinary client's. Without start, a hobd that somebody else starts is waited for.
+func (w *watchman) call(start bool, failed int) error {
+	ctx := context.Background()
+	c, err := w.dial(ctx, start, failed)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	fault.Point("sentry.connected")
+	// Any answer will do: there is none before what lives is adopted and the next sentry has its ends.
+	err = c.Call(ctx, api.ServiceWait.Name, api.WaitParams{}, nil)
+	if e, ok := errors.AsType[*hob.Error](err); ok && (e.Code == "lost" || e.Code == "timeout") {
+		return err
+	}
+	if sentry.Started(c.Welcome().Pid) && w.unwanted() {
+		_ = c.Stop(ctx, true)
+	}
+	return nil
+}
+
+func (w *watchman) dial(ctx context.Context, start bool, failed int) (*hob.Client, error) {
+	o := &hob.DialOptions{Client: "hobd " + sentryVerb, Build: version.String(), NoLease: true, NoSpawn: !start}
+	path, err := nextProgram()
+	if err != nil {
+		return nil, err
+	}
+	command := []string{path, "--project", w.project}
+	if n := max(w.failed, failed); n > 0 {
+		command = append(command, "--failed", strconv.Itoa(n))
+	}
+	return hob.Dial(ctx, hob.Instance{Dir: w.project, Command: command}, o)
+}
+
+// unwanted reports that nothing runs and nobody wants it to. Between the look of need and the start of the next hobd
+// somebody else's can have come, stopped everything and left, for "hob down": what was started then is not for
+// long (TestDownAfterAKillIsTheEnd).
+func (w *watchman) unwanted() bool {
+	all, err := w.written()
+	return err == nil && !slices.ContainsFunc(all, func(st service.Status) bool { return mayWrite(st) || st.Want == service.Up })
+}
+
+// succeeded reports that a hobd which is gone again had a sentry of its own already: two of them never stay.
+func (w *watchman) succeeded() bool {
+	inst, err := w.instance()
+	if err != nil {
+		return false
+	}
+	who, err := os.ReadFile(inst.Path(sentryName))
+	return err == nil && sentry.Other(string(who))
+}
+
+// written are the services as they were last written down.
+func (w *watchman) written() ([]service.Status, error) {
+	inst, err := w.instance()
+	if err != nil {
+		return nil, err
+	}
+	return store.Read(inst)
+}
+
+func (w *watchman) instance() (instance.Instance, error) {
+	root, err := instance.OpenRoot(w.project)
+	if err != nil {
+		return instance.Instance{}, err
+	}
+	return instance.New(root, "")
+}

@@ -1,0 +1,306 @@
+//go:build linux
+
+package e2e
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func init() {
+	// chatter notes its start in a file, then writes lines of 100 bytes as fast as it can, with a pause after
+	// every 300 if it is given one, until SIGTERM: then it writes how many they were.
+	helpers["chatter"] = func(args []string) int {
+		if !recordStart(args[0]) {
+			return 1
+		}
+		pause, err := time.ParseDuration(args[1])
+		if err != nil {
+			return 1
+		}
+		stop := make(chan os.Signal, 1)
+		signal.Notify(stop, syscall.SIGTERM)
+		line := make([]byte, 0, 100)
+		for n := 0; ; n++ {
+			select {
+			case <-stop:
+				fmt.Printf("end %d\n", n)
+				return 0
+			default:
+			}
+			line = chatterLine(line[:0], n)
+			if _, err := os.Stdout.Write(line); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				return 1
+			}
+			if pause > 0 && n%300 == 299 {
+				time.Sleep(pause)
+			}
+		}
+	}
+
+	// crasher notes its start in a file, says so, and ends with a failure after a random while.
+	helpers["crasher"] = func(args []string) int {
+		if !recordStart(args[0]) {
+			return 1
+		}
+		fmt.Println("crasher", os.Getenv("HOB_ID"))
+		time.Sleep(time.Duration(rand.IntN(1500)) * time.Millisecond)
+		return 1
+	}
+}
+
+// recordStart appends this run's mark to a file.
+func recordStart(path string) bool {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	if err != nil {
+		return false
+	}
+	_, err = fmt.Fprintln(f, os.Getenv("HOB_ID"))
+	return err == nil && f.Close() == nil
+}
+
+func chatterLine(buf []byte, n int) []byte {
+	buf = append(buf, "line "...)
+	buf = strconv.AppendInt(buf, int64(n), 10)
+	for len(buf) < 99 {
+		buf = append(buf, '.')
+	}
+	return append(buf, '\n')
+}
+
+// requireWhole reads the whole log of a chatter and fails at the first byte that is not what it wrote.
+func (w *world) requireWhole(name string) (lines int) {
+	w.t.Helper()
+	var files []io.Reader
+	for _, path := range w.segmentFiles(name) {
+		f, err := os.Open(path)
+		require.NoError(w.t, err)
+		defer f.Close()
+		files = append(files, f)
+	}
+	r := bufio.NewReaderSize(io.MultiReader(files...), 1<<20)
+	want := make([]byte, 0, 100)
+	for ; ; lines++ {
+		line, err := r.ReadSlice('\n')
+		require.NoError(w.t, err, "%s: the log ends after %d lines", name, lines)
+		if want = chatterLine(want[:0], lines); bytes.Equal(line, want) {
+			continue
+		}
+		require.Equal(w.t, fmt.Sprintf("end %d\n", lines), string(line), "%s: after %d lines", name, lines)
+		rest, err := io.ReadAll(r)
+		require.NoError(w.t, err)
+		require.Empty(w.t, string(rest), name)
+		return lines
+	}
+}
+
+// segmentFiles are the files of a service's log, in order.
+func (w *world) segmentFiles(name string) []string {
+	files, err := filepath.Glob(w.inst().Path("log", name, "*.log"))
+	require.NoError(w.t, err)
+	slices.Sort(files)
+	return files
+}
+
+// starts are the marks of the runs that a service has recorded.
+func (w *world) recorded(file string) []string { return strings.Fields(w.read(file)) }
+
+// TestChaos kills hobd again and again, at random moments, sometimes with its sentry, sometimes with a service,
+// under services that write as fast as they can and one that crashes. HOB_CHAOS is how often, and how long the
+// services pause after every 300 lines, which bounds what is written to the disk; make chaos says "300 5ms".
+func TestChaos(t *testing.T) {
+	rounds, pause := 20, "0s"
+	if v := os.Getenv("HOB_CHAOS"); v != "" {
+		_, err := fmt.Sscan(v, &rounds, &pause)
+		require.NoError(t, err, "HOB_CHAOS=%s: not a number and a duration", v)
+	}
+	w := newWorld(t)
+	text := ""
+	for i := range 5 {
+		text += fmt.Sprintf("[services.chatter%d]\nrun = %s\nlog = { max = '10GB' }\n", i, helperRun("chatter", fmt.Sprintf("starts%d", i), pause))
+	}
+	w.toml(text + "[services.crasher]\nrun = " + helperRun("crasher", "starts") + "\nrestart = 'always'\n")
+	w.ok("up", "--no-wait")
+	w.eventually("all write", func() bool {
+		for i := range 5 {
+			if len(w.segmentFiles(fmt.Sprintf("chatter%d", i))) == 0 {
+				return false
+			}
+		}
+		return true
+	})
+	before := w.list()
+	for i := range rounds {
+		time.Sleep(time.Duration(rand.IntN(60)) * time.Millisecond) // any moment will do
+		w.strike(i)
+	}
+	after := w.list()
+	for i := range 5 {
+		name := fmt.Sprintf("chatter%d", i)
+		require.Equal(t, before[name].Pid, after[name].Pid, name)
+		require.Equal(t, 1, after[name].Generation, name)
+		require.Equal(t, before[name].StartedAt, after[name].StartedAt, name)
+		require.Zero(t, after[name].LogLost, name)
+	}
+	w.ok("stop", "chatter0", "chatter1", "chatter2", "chatter3", "chatter4", "crasher")
+	total := 0
+	for i := range 5 {
+		total += w.requireWhole(fmt.Sprintf("chatter%d", i))
+		require.Len(t, w.recorded(fmt.Sprintf("starts%d", i)), 1)
+	}
+	// No run of the crasher was started twice, and what it said is in its log once.
+	marks := w.recorded("starts")
+	require.Equal(t, len(marks), len(slices.Compact(slices.Sorted(slices.Values(marks)))), "a run was started twice: %v", marks)
+	require.LessOrEqual(t, len(marks), w.list()["crasher"].Generation)
+	said := strings.Split(strings.TrimSpace(strings.ReplaceAll(w.ok("logs", "-n100000", "crasher").stdout, "crasher ", "")), "\n")
+	require.Equal(t, marks, said)
+	t.Logf("%d kills, %d lines of 100 bytes, %d starts of the crasher", rounds, total, len(marks))
+}
+
+// strike kills something and waits until a daemon serves again.
+func (w *world) strike(i int) {
+	w.t.Helper()
+	was := w.pid()
+	switch {
+	case i%10 == 9: // both: nobody is left to start the next one but a client
+		w.killSilently()
+		w.ok("daemon", "start", next)
+	case i%10 == 7: // hobd and a service in the same instant
+		if s := w.list()["crasher"]; s.Pid != 0 {
+			_ = syscall.Kill(was, syscall.SIGSTOP)
+			_ = syscall.Kill(s.Pid, syscall.SIGKILL)
+		}
+		w.kill(was, syscall.SIGKILL)
+	default:
+		w.kill(was, syscall.SIGKILL)
+	}
+	w.eventually("the next daemon serves", func() bool {
+		return w.pid() != was && w.hob("daemon", "ping", next).code == 0
+	})
+	if i%5 == 4 && w.doc(0, "ps", "crasher", next).Service.State == "failed" {
+		w.hob("start", "crasher", next)
+	}
+}
+
+// TestHundredServices go up and down together.
+func TestHundredServices(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	text := "[services]\n"
+	for i := range 100 {
+		text += fmt.Sprintf("s%d.run = ['sleep', '1000']\n", i)
+	}
+	w.toml(text)
+	require.Len(t, w.doc(0, "up").Services, 100)
+	for name, s := range w.list() {
+		require.Equal(t, "running", s.State, name)
+		require.Equal(t, 1, s.Generation, name)
+	}
+	down := w.doc(0, "down")
+	require.Len(t, down.Services, 100)
+	for _, s := range down.Services {
+		require.Equal(t, "stopped", s.State, s.Name)
+		w.requireNoProcess(s.Pid)
+	}
+	fifos, err := filepath.Glob(w.inst().Path("fifo", "*"))
+	require.NoError(t, err)
+	require.LessOrEqual(t, len(fifos), 100)
+}
+
+// TestManyRestartsLeakNothing: no descriptor, no goroutine, no zombie, no file.
+func TestManyRestartsLeakNothing(t *testing.T) {
+	t.Parallel()
+	rounds := 125
+	if testing.Short() {
+		rounds = 25
+	}
+	w := newWorld(t)
+	text := "[services]\n"
+	names := make([]string, 8)
+	for i := range names {
+		names[i] = fmt.Sprintf("s%d", i)
+		text += names[i] + " = { run = ['sh', '-c', 'echo up; sleep 1000 & exec sleep 1000'], ready = { log = '^up$' } }\n"
+	}
+	w.toml(text)
+	w.ok("up")
+	w.ok(append([]string{"restart"}, names...)...)
+	pid := w.pid()
+	had, files := len(descriptors(t, pid)), w.fileCount()
+	done := make(chan error, len(names))
+	for _, name := range names {
+		c := w.connect()
+		require.NoError(t, c.SetDeadline(time.Now().Add(10*patience)))
+		go func() { done <- restarts(c, name, rounds) }()
+	}
+	for range names {
+		require.NoError(t, <-done)
+	}
+	require.Equal(t, pid, w.pid())
+	for _, s := range w.list() {
+		require.Equal(t, rounds+2, s.Generation, s.Name)
+		require.Equal(t, "ready", s.State, s.Name)
+	}
+	w.eventually("it has no more descriptors than before", func() bool { return len(descriptors(t, pid)) <= had })
+	w.eventually("it has no zombies", func() bool { return len(zombiesOf(pid)) == 0 })
+	require.LessOrEqual(t, w.fileCount(), files)
+	w.kill(pid, syscall.SIGQUIT) // it writes its goroutines to its log
+	w.eventually("it has ended", func() bool { return strings.Contains(w.daemonLog(), "goroutine 1 [") })
+	require.Less(t, strings.Count(w.daemonLog(), "\ngoroutine "), 100, "%d services", len(names))
+}
+
+// restarts restarts a service so many times over one connection, without a process of hob for each.
+func restarts(c net.Conn, name string, rounds int) error {
+	defer c.Close()
+	answers := bufio.NewReader(c)
+	for i := range rounds {
+		if _, err := fmt.Fprintf(c, `{"jsonrpc":"2.0","id":%d,"method":"service.restart","params":{"names":[%q]}}`+"\n", i, name); err != nil {
+			return err
+		}
+		line, err := answers.ReadString('\n')
+		if err != nil || !strings.Contains(line, `"result"`) {
+			return fmt.Errorf("restart %d of %s: %w: %s", i, name, err, line)
+		}
+	}
+	return nil
+}
+
+// zombiesOf are the dead children of a process.
+func zombiesOf(pid int) []string {
+	var dead []string
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, path := range stats {
+		text, _ := os.ReadFile(path)
+		_, rest, _ := strings.Cut(string(text), ") ")
+		if f := strings.Fields(rest); len(f) > 1 && f[0] == "Z" && f[1] == strconv.Itoa(pid) {
+			dead = append(dead, path)
+		}
+	}
+	return dead
+}
+
+// fileCount counts the files of the instance.
+func (w *world) fileCount() (n int) {
+	_ = filepath.WalkDir(w.inst().Dir(), func(_ string, e os.DirEntry, err error) error {
+		if err == nil && !e.IsDir() {
+			n++
+		}
+		return nil
+	})
+	return n
+}

@@ -1,0 +1,149 @@
+//go:build linux
+
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestCrashedServiceIsStartedAgain, with its environment and log, ad hoc and from a file.
+func TestCrashedServiceIsStartedAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.toml("[services.file]\nrun = ['sh', '-c', 'echo run with $FLAVOUR; exec sleep 1000']\n")
+	w.env = []string{"FLAVOUR=salt"}
+	w.ok("up")
+	w.ok("run", "adhoc", "--", "sh", "-c", "echo run with $FLAVOUR; exec sleep 1000")
+	w.env = []string{"FLAVOUR=sugar"}
+	for _, name := range []string{"file", "adhoc"} {
+		before := w.doc(0, "ps", name).Service
+		w.kill(before.Pid, syscall.SIGKILL)
+		w.eventually("another run is there", func() bool {
+			s := w.doc(0, "ps", name).Service
+			return s.State == "running" && s.Pid != before.Pid
+		})
+		s := w.doc(0, "ps", name).Service
+		require.Equal(t, 1, s.Restarts)
+		require.Equal(t, before.Generation+1, s.Generation)
+		require.Len(t, s.Exits, 1)
+		require.Equal(t, "SIGKILL", s.Exits[0].Signal)
+		require.Contains(t, s.EnvDrift, "FLAVOUR")
+		require.Equal(t, "run with salt\nrun with salt\n", w.ok("logs", name).stdout)
+		require.Len(t, w.marked(name), 1)
+	}
+	w.ok("restart", "file")
+	require.Equal(t, "run with sugar\n", w.ok("logs", "-n1", "file").stdout)
+	require.Zero(t, w.doc(0, "ps", "file").Service.Restarts)
+}
+
+// TestCrashLoopEndsInFailed with the reason and the last words; what is mended is picked up by start.
+func TestCrashLoopEndsInFailed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.toml("[services]\nweb.run = './web'\ndependent = { run = 'sleep 1000', needs = ['web'] }\n")
+	script := filepath.Join(w.project, "web")
+	require.NoError(t, os.WriteFile(script, []byte("#!/bin/sh\nfor i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22; do echo line $i; done\nexit 3\n"), 0o755))
+	r := w.hob("up")
+	require.Equal(t, 1, r.code, r.stderr)
+	require.Regexp(t, `service "web": exit 3; 5 runs failed within 1m0s`, r.stderr)
+	require.Contains(t, r.stderr, `service "dependent": needs web, which is failed`)
+	require.Contains(t, r.stderr, "    line 22\n")
+	require.Contains(t, r.stderr, "    line 3\n")
+	require.NotContains(t, r.stderr, "    line 2\n")
+	s := w.doc(0, "ps", "web").Service
+	require.Equal(t, "failed", s.State)
+	require.Equal(t, 4, s.Restarts)
+	require.Equal(t, 5, s.Generation)
+	require.Len(t, s.Exits, 5)
+	require.Equal(t, 5, strings.Count(w.ok("logs", "-n1000", "web").stdout, "line 22\n"))
+
+	require.NoError(t, os.WriteFile(script, []byte("#!/bin/sh\nexec sleep 1000\n"), 0o755))
+	w.ok("start", "web")
+	require.Equal(t, "running", w.doc(0, "ps", "web").Service.State)
+	w.ok("up")
+	require.Equal(t, "running", w.doc(0, "ps", "dependent").Service.State)
+}
+
+// TestPolicies on the real thing.
+func TestPolicies(t *testing.T) {
+	t.Parallel()
+	for policy, want := range map[string][2]string{
+		"no": {"done", "failed"}, "on-failure": {"done", "running"}, "always": {"running", "running"},
+	} {
+		for code := range 2 {
+			t.Run(fmt.Sprintf("%s exit %d", policy, code), func(t *testing.T) {
+				t.Parallel()
+				w := newWorld(t)
+				w.ok("run", "--restart", policy, "web", "--", "sh", "-c", fmt.Sprintf(`if [ -e once ]; then exec sleep 1000; fi; until [ -e end ]; do sleep 0.02; done; touch once; exit %d`, code))
+				w.touch("end")
+				w.eventually("the policy is applied", func() bool {
+					s := w.doc(0, "ps", "web").Service
+					return len(s.Exits) == 1 && s.State == want[code]
+				})
+				require.Equal(t, code, w.doc(0, "ps", "web").Service.Exits[0].Code)
+			})
+		}
+	}
+}
+
+// TestStopEndsTheBackOff: nothing is started after it.
+func TestStopEndsTheBackOff(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.toml("[services.web]\nrun = ['sh', '-c', 'echo run >>runs; sleep 0.4; exit 1']\n")
+	w.ok("up")
+	w.eventually("it is in back-off", func() bool { return w.list()["web"].State == "backoff" })
+	s := w.list()["web"]
+	require.Regexp(t, `^exit 1, try \d in \d+`, s.Why)
+	require.NotNil(t, s.NextTry)
+	w.ok("stop", "web")
+	require.Equal(t, "stopped", w.list()["web"].State)
+	require.Equal(t, "down", w.list()["web"].Want)
+	runs := w.read("runs")
+	w.kill(w.pid(), syscall.SIGKILL)
+	w.ok("daemon", "start")
+	require.Equal(t, "stopped", w.list()["web"].State)
+	require.Equal(t, runs, w.read("runs"))
+}
+
+// TestEndedWhileNobodyLooked: hobd and what watches over it are killed, then the service ends; the next hobd
+// knows how it ended and does what the policy says.
+func TestEndedWhileNobodyLooked(t *testing.T) {
+	t.Parallel()
+	for policy, want := range map[string]string{"no": "failed", "on-failure": "running"} {
+		t.Run(policy, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.ok("run", "--restart", policy, "web", "--", "sleep", "1000")
+			before := w.doc(0, "ps", "web").Service
+			w.killSilently()
+			w.kill(before.Pid, syscall.SIGKILL)
+			w.ok("daemon", "start")
+			w.eventually("the policy is applied", func() bool { return w.doc(0, "ps", "web").Service.State == want })
+			s := w.doc(0, "ps", "web").Service
+			require.Len(t, s.Exits, 1)
+			if want == "failed" {
+				require.Contains(t, s.Why, "while hobd was down")
+			}
+			require.LessOrEqual(t, len(w.marked("web")), 1)
+		})
+	}
+}
+
+// killSilently kills hobd and what would start the next one, so that nobody looks after the services.
+func (w *world) killSilently() {
+	w.t.Helper()
+	for _, pid := range append(w.sentries(), w.pid()) {
+		w.kill(pid, syscall.SIGSTOP)
+	}
+	for _, pid := range append(w.sentries(), w.pid()) {
+		w.kill(pid, syscall.SIGKILL)
+	}
+}

@@ -1,0 +1,399 @@
+//go:build linux
+
+package e2e
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/hobworks/hob/internal/api"
+)
+
+func init() {
+	// listen listens on a TCP address until it is killed.
+	helpers["listen"] = func(args []string) int {
+		l, err := net.Listen("tcp", args[0])
+		if err != nil {
+			fmt.Println(err)
+			return 1
+		}
+		fmt.Println("listening")
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return 1
+			}
+			c.Close()
+		}
+	}
+}
+
+// toml writes the project's hob.toml.
+func (w *world) toml(text string) {
+	w.t.Helper()
+	require.NoError(w.t, os.WriteFile(filepath.Join(w.project, "hob.toml"), []byte(text), 0o644))
+}
+
+// list gives the services by name.
+func (w *world) list() map[string]api.Service {
+	w.t.Helper()
+	all := map[string]api.Service{}
+	for _, s := range w.doc(0, "ps").Services {
+		all[s.Name] = s
+	}
+	return all
+}
+
+// read gives a file of the project, "" when it is not there.
+func (w *world) read(name string) string {
+	data, _ := os.ReadFile(filepath.Join(w.project, name))
+	return string(data)
+}
+
+// freeAddr is an address on the loopback that nobody listens on.
+func freeAddr(t *testing.T) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// helperRun is the value of run for a helper of this binary.
+func helperRun(args ...string) string {
+	self, _ := os.Executable()
+	words := append([]string{"env", "HOB_E2E_HELPER=" + args[0], self}, args[1:]...)
+	for i := range words {
+		words[i] = strconv.Quote(words[i])
+	}
+	return "[" + strings.Join(words, ", ") + "]"
+}
+
+// gated is a service that notes its start, is ready when its gate is there, and notes its end.
+func gated(name string) string {
+	return fmt.Sprintf(`["sh", "-c", "echo start %[1]s >>order; trap 'echo stop %[1]s >>order; exit 0' TERM; until [ -e gate-%[1]s ]; do sleep 0.02; done; echo ready %[1]s >>order; echo is ready; while :; do sleep 0.02; done"]`, name)
+}
+
+// TestUpStartsEachWhenItsNeedsAreReady, those without an order between them at once, and down ends them the
+// other way round.
+func TestUpStartsEachWhenItsNeedsAreReady(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	text := ""
+	for name, needs := range map[string]string{"db": "", "cache": "", "api": `"db", "cache"`, "web": `"api"`} {
+		text += fmt.Sprintf("[services.%s]\nrun = %s\nneeds = [%s]\nready = { log = '^is ready$' }\n", name, gated(name), needs)
+	}
+	w.toml(text + "[services.tool]\nrun = 'sleep 1000'\nauto = false\n")
+	up := w.follow("up")
+	w.eventually("the first two are starting, the others wait", func() bool {
+		return strings.Count(w.read("order"), "start ") == 2 && w.list()["web"].State == "waiting"
+	})
+	all := w.list()
+	require.Equal(t, "starting", all["db"].State)
+	require.Equal(t, "starting", all["cache"].State)
+	require.Equal(t, "waiting", all["api"].State)
+	require.Equal(t, "for db, cache", all["api"].Why)
+	require.Equal(t, "waiting", all["web"].State)
+	require.Equal(t, "stopped", all["tool"].State, "not part of a bare up")
+	w.touch("gate-db")
+	w.eventually("one is ready", func() bool { return w.list()["db"].State == "ready" })
+	require.Equal(t, "waiting", w.list()["api"].State)
+	w.touch("gate-cache")
+	w.eventually("the next starts", func() bool { return strings.Contains(w.read("order"), "start api") })
+	require.NotContains(t, w.read("order"), "start web")
+	w.touch("gate-api")
+	w.touch("gate-web")
+	require.Zero(t, up.wait(), up.stderr.String())
+	for _, s := range w.list() {
+		require.Equal(t, s.Name != "tool", s.State == "ready", s.Name)
+	}
+	for _, line := range []string{`db: ready \(pid \d+\) in `, `api: waiting for db, cache`, `web: ready`} {
+		require.Regexp(t, line, up.stderr.String())
+	}
+	r := w.ok("up")
+	require.Contains(t, r.stderr, "web: already ready")
+	require.Equal(t, 4, strings.Count(w.read("order"), "start "))
+
+	w.ok("down")
+	order := w.read("order")
+	at := func(line string) int {
+		require.Contains(t, order, line+"\n")
+		return strings.Index(order, line+"\n")
+	}
+	require.Less(t, at("stop web"), at("stop api"))
+	require.Less(t, at("stop api"), at("stop db"))
+	require.Less(t, at("stop api"), at("stop cache"))
+}
+
+// TestUpByNameStartsWhatItNeeds and nothing else.
+func TestUpByNameStartsWhatItNeeds(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.toml(`
+services.db.run = "sleep 1000"
+services.api = { run = "sleep 1000", needs = ["migrate"] }
+services.migrate = { run = "echo migrated >>runs", needs = ["db"] }
+services.api.needs = { migrate = "done" }
+services.web.run = "sleep 1000"
+`[1:])
+	e := w.failure(2, "up", "api")
+	require.Equal(t, "bad_config", e.Code)
+	w.toml(`
+[services]
+db = { run = "sleep 1000" }
+migrate = { run = "echo migrated >>runs", needs = ["db"] }
+api = { run = "sleep 1000", needs = { migrate = "done" } }
+web = { run = "sleep 1000" }
+`)
+	d := w.doc(0, "up", "api")
+	var names []string
+	for _, s := range d.Services {
+		names = append(names, s.Name+" "+s.State)
+	}
+	require.Equal(t, []string{"db running", "migrate done", "api running"}, names)
+	require.Equal(t, "stopped", w.list()["web"].State)
+	// What has done its work is not done again, until down.
+	w.ok("up", "api")
+	require.Equal(t, "migrated\n", w.read("runs"))
+	w.ok("down")
+	w.ok("up", "api")
+	require.Equal(t, "migrated\nmigrated\n", w.read("runs"))
+	require.Equal(t, 4, w.hob("up", "nothing").code)
+	require.Contains(t, w.failure(1, "run", "web", "--", "sleep", "1").Message, "hob.toml")
+	// start takes what is needed along, too.
+	w.ok("stop", "api", "db")
+	w.ok("start", "api")
+	require.Equal(t, "running", w.list()["db"].State)
+}
+
+// TestUpTouchesOnlyWhatIsDifferent, with a client and by SIGHUP.
+func TestUpTouchesOnlyWhatIsDifferent(t *testing.T) {
+	t.Parallel()
+	for name, apply := range map[string]func(w *world, done func() bool){
+		"up": func(w *world, _ func() bool) { w.ok("up") },
+		"SIGHUP": func(w *world, done func() bool) {
+			w.kill(w.pid(), syscall.SIGHUP)
+			w.eventually("the file is applied", done)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.toml("[services]\nsame.run='sleep 1000'\nother.run='sleep 1000'\ngone.run='sleep 1000'\nset.run='sleep 1000'\n")
+			w.ok("run", "adhoc", "--", "sleep", "1000")
+			w.ok("up")
+			before := w.list()
+			w.toml("[services]\nsame={run='sleep 1000', stop={timeout='9s'}, restart='always'}\nother.run='sleep 2000'\nset={run='sleep 1000', env={A='1'}}\nnew.run='sleep 1000'\n")
+			apply(w, func() bool {
+				all := w.list()
+				return all["new"].State == "running" && all["other"].State == "running" && all["set"].State == "running"
+			})
+			after := w.list()
+			require.NotContains(t, after, "gone")
+			for _, name := range []string{"same", "adhoc"} {
+				require.Equal(t, before[name].Pid, after[name].Pid, name)
+			}
+			require.Equal(t, "always", after["same"].Restart)
+			for _, name := range []string{"other", "set"} {
+				require.NotEqual(t, before[name].Pid, after[name].Pid, name)
+				require.Zero(t, after[name].Restarts, name)
+			}
+			require.Equal(t, "running", after["new"].State)
+			require.Equal(t, []string{"A"}, w.doc(0, "ps", "set").Service.EnvSet)
+			w.requireNoProcess(before["gone"].Pid)
+
+			// A file that can't be used changes nothing.
+			w.toml("[services]\nsame.run='sleep 3000'\nother.rnu='sleep 2000'\n")
+			if name == "up" {
+				e := w.failure(2, "up")
+				require.Equal(t, `hob.toml:3:7: service "other": unknown key "rnu" (did you mean "run"?)`, e.Message)
+			} else {
+				w.kill(w.pid(), syscall.SIGHUP)
+				w.eventually("it is in the log", func() bool { return strings.Contains(w.daemonLog(), `unknown key`) })
+			}
+			for name, s := range w.list() {
+				require.Equal(t, after[name].Pid, s.Pid, name)
+			}
+		})
+	}
+}
+
+// TestSIGHUPLeavesStoppedServicesStopped: nobody asked for them.
+func TestSIGHUPLeavesStoppedServicesStopped(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.toml("[services]\na.run='sleep 1000'\nb.run='sleep 1000'\n")
+	w.ok("up")
+	w.ok("stop", "a")
+	w.toml("[services]\na.run='sleep 1000'\nb.run='sleep 1000'\nc.run='sleep 1000'\n")
+	w.kill(w.pid(), syscall.SIGHUP)
+	w.eventually("the new one runs", func() bool { return w.list()["c"].State == "running" })
+	require.Equal(t, "stopped", w.list()["a"].State)
+}
+
+// requireNoProcess fails when the process still runs.
+func (w *world) requireNoProcess(pid int) {
+	w.t.Helper()
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err == nil {
+		require.Contains(w.t, string(stat), ") Z ")
+	}
+}
+
+// TestReadiness: every way to be ready, each not before.
+func TestReadiness(t *testing.T) {
+	t.Parallel()
+	addr := freeAddr(t)
+	for name, c := range map[string]struct{ run, ready string }{
+		"log":    {`["sh", "-c", "WAIT; echo now listening; sleep 1000"]`, `log = "now listen.ng"`},
+		"tcp":    {`["sh", "-c", "WAIT; exec \"$@\"", "sh", ` + helperRun("listen", addr)[1:], fmt.Sprintf("tcp = %q", addr)},
+		"exec":   {`["sh", "-c", "WAIT; touch made; sleep 1000"]`, `exec = "test -e made"`},
+		"fd":     {`["sh", "-c", "WAIT; echo >&5; exec 5>&-; sleep 1000"]`, `fd = 5`},
+		"notify": {helperRun("notify", "gate"), `notify = true`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			run := strings.ReplaceAll(c.run, "WAIT", "until [ -e gate ]; do sleep 0.02; done")
+			w.toml(fmt.Sprintf("[services.web]\nrun = %s\nready = { %s }\n", run, c.ready))
+			up := w.follow("up")
+			w.eventually("it is starting", func() bool { s := w.list()["web"]; return s.State == "starting" && s.Pid != 0 })
+			// It has lived for long enough to count as running, were it not for its readiness.
+			w.ok("run", "clock", "--", "sleep", "1000")
+			require.Equal(t, "starting", w.list()["web"].State)
+			w.touch("gate")
+			require.Zero(t, up.wait(), up.stderr.String())
+			s := w.list()["web"]
+			require.Equal(t, "ready", s.State)
+			require.Zero(t, s.Restarts)
+			if name == "notify" {
+				w.eventually("it says what it does", func() bool { return w.list()["web"].Why == "serving" })
+			}
+		})
+	}
+}
+
+// TestReadinessAcrossTheDaemonsDeath: hobd is killed while a service is starting; the next one sees it become
+// ready all the same.
+func TestReadinessAcrossTheDaemonsDeath(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ run, ready string }{
+		"log":    {`["sh", "-c", "WAIT; echo up; sleep 1000"]`, `log = "^up$"`},
+		"fd":     {`["sh", "-c", "WAIT; echo >&5; exec 5>&-; sleep 1000"]`, `fd = 5`},
+		"notify": {helperRun("notify", "gate"), `notify = true`},
+	} {
+		for _, when := range []string{"before", "while nobody looks"} {
+			t.Run(name+" "+when, func(t *testing.T) {
+				t.Parallel()
+				if name == "notify" && when != "before" {
+					t.Skip("a datagram to nobody is lost: sd_notify(3)")
+				}
+				w := newWorld(t)
+				run := strings.ReplaceAll(c.run, "WAIT", "until [ -e gate ]; do sleep 0.02; done")
+				w.toml(fmt.Sprintf("[services.web]\nrun = %s\nready = { %s }\n", run, c.ready))
+				w.ok("up", "--no-wait")
+				before := w.list()["web"]
+				require.Equal(t, "starting", before.State)
+				if when == "before" {
+					w.kill(w.pid(), syscall.SIGKILL)
+					w.eventually("another daemon is there", func() bool { return w.list()["web"].Adopted > 0 })
+					w.touch("gate")
+				} else {
+					w.killSilently()
+					w.touch("gate")
+				}
+				w.eventually("it is ready", func() bool { return w.list()["web"].State == "ready" })
+				require.Equal(t, before.Pid, w.list()["web"].Pid)
+			})
+		}
+	}
+}
+
+// TestNotReadyInTime: a run that is not ready is ended, and the policy says what follows.
+func TestNotReadyInTime(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.toml("[services.web]\nrun = ['sh', '-c', 'echo my last words; exec sleep 1000']\nready = { log = 'never', timeout = '200ms' }\nrestart = 'no'\n")
+	r := w.hob("up")
+	require.Equal(t, 1, r.code)
+	require.Regexp(t, `(?m)^ +my last words$`, r.stderr)
+	require.Regexp(t, `service "web": .*never`, r.stderr)
+	s := w.doc(0, "ps", "web").Service
+	require.Equal(t, "failed", s.State)
+	w.requireNoProcess(s.Pid)
+	require.Empty(t, w.marked("web"))
+	require.Equal(t, 3, w.hob("wait", "web").code)
+}
+
+// TestTakenPort: a service whose port somebody else has does not look ready, and the error names who has it.
+func TestTakenPort(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	addr := freeAddr(t)
+	_, port, _ := net.SplitHostPort(addr)
+	w.ok("run", "squatter", "--", "sh", "-c", "exec "+shellWords("env", "HOB_E2E_HELPER=listen", self(t), addr))
+	w.ok("wait", "squatter", "--for", "log:listening")
+	pid := w.list()["squatter"].Pid
+	w.toml(fmt.Sprintf("[services.web]\nrun = 'sleep 1000'\nready = { tcp = %q }\n", addr))
+	e := w.failure(1, "up")
+	require.Equal(t, "start_failed", e.Code)
+	require.Regexp(t, fmt.Sprintf(`port %s is held by \S+ \(pid %d\)`, port, pid), e.Message)
+	require.Equal(t, "failed", w.list()["web"].State)
+	require.Equal(t, pid, w.list()["squatter"].Pid)
+
+	// And it is not ready by an answer of somebody else who came later.
+	w.ok("stop", "squatter")
+	w.toml(fmt.Sprintf("[services.web]\nrun = ['sh', '-c', 'touch there; sleep 1000']\nready = { tcp = %q }\nrestart = 'no'\n", addr))
+	up := w.follow("up")
+	w.eventually("it runs", func() bool { return w.read("there") != "" || fileExists(filepath.Join(w.project, "there")) })
+	w.ok("start", "squatter")
+	require.Equal(t, 1, up.wait(), up.stderr.String())
+	require.Regexp(t, `held by \S+ \(pid \d+\)`, up.stderr.String())
+}
+
+func fileExists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+func self(t *testing.T) string {
+	path, err := os.Executable()
+	require.NoError(t, err)
+	return path
+}
+
+// shellWords quotes words for sh.
+func shellWords(words ...string) string {
+	for i := range words {
+		words[i] = "'" + words[i] + "'"
+	}
+	return strings.Join(words, " ")
+}
+
+func init() {
+	// notify waits for a file and then tells its manager that it is ready, as sd_notify(3) has it.
+	helpers["notify"] = func(args []string) int {
+		for !fileExists(args[0]) {
+			time.Sleep(20 * time.Millisecond)
+		}
+		c, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: os.Getenv("NOTIFY_SOCKET"), Net: "unixgram"})
+		if err != nil {
+			fmt.Println(err)
+			return 1
+		}
+		if _, err := c.Write([]byte("READY=1\nSTATUS=serving")); err != nil {
+			fmt.Println(err)
+			return 1
+		}
+		time.Sleep(time.Hour)
+		return 0
+	}
+}

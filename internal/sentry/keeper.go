@@ -1,0 +1,226 @@
+package sentry
+
+import (
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// Options say how a sentry is started and what it is to keep. All but Note and Linger are required.
+type Options struct {
+	Command Command
+
+	// FIFOs gives the path of each service's FIFO, by name, for those services of which something may live or is
+	// to be started. While there is one there is a sentry, also when the FIFO itself is not there yet.
+	FIFOs func() map[string]string
+
+	// Note writes down who the sentry is, once it has what it is to keep: see [Other]. It may be nil.
+	Note func(who string)
+
+	Log *slog.Logger
+
+	// Linger is how long a sentry stays when there is nothing to keep: services often follow one another. 0: 10 s.
+	Linger time.Duration
+}
+
+const (
+	defaultLinger = 10 * time.Second
+
+	// steady is how long a sentry has to live for its end to be a surprise: another one is started at once.
+	steady = 10 * time.Second
+
+	// maxPause bounds the time without a sentry after some of them have ended one after the other.
+	maxPause = 30 * time.Second
+)
+
+// Keeper keeps one sentry while there is something to keep, and starts another one when it ends. Its methods may be
+// called by several goroutines.
+type Keeper struct {
+	o      Options
+	nudged chan struct{}
+	syncs  chan chan struct{}
+	ends   chan bool // Close, with leave
+	closed chan struct{}
+	once   sync.Once
+
+	// The rest is the loop's own.
+	kept   kept
+	child  *child // nil: none runs
+	wanted bool
+	idle   time.Time // since when there is nothing to keep; zero: there is
+	fails  int       // sentries in a row that ended soon, or could not be started
+	next   time.Time // no sentry is started before
+}
+
+// Keep begins. It starts no sentry before the first Update or Sync. The caller closes the Keeper.
+func Keep(o Options) *Keeper {
+	if o.Linger == 0 {
+		o.Linger = defaultLinger
+	}
+	k := &Keeper{o: o, nudged: make(chan struct{}, 1), syncs: make(chan chan struct{}), ends: make(chan bool),
+		closed: make(chan struct{}), kept: kept{log: o.Log, ends: map[string]end{}}}
+	go k.loop()
+	return k
+}
+
+// Update has the keeper look again at what there is to keep. It does not wait.
+func (k *Keeper) Update() {
+	select {
+	case k.nudged <- struct{}{}:
+	default:
+	}
+}
+
+// Sync is Update, and returns when the sentry has been started and sent what it is to keep. A sentry that can't be
+// started is logged and tried again; Sync does not wait for that.
+func (k *Keeper) Sync() {
+	done := make(chan struct{})
+	select {
+	case k.syncs <- done:
+		<-done
+	case <-k.closed:
+	}
+}
+
+// Close ends the keeper. With leave, hobd goes and leaves its services for the next daemon, which somebody else
+// starts: the sentry keeps what it has until that one serves. Without, it is sent away, and Close returns when it
+// has ended, after 2 s at most. Only the first call does something.
+func (k *Keeper) Close(leave bool) {
+	k.once.Do(func() {
+		k.ends <- leave
+		<-k.closed
+	})
+}
+
+func (k *Keeper) loop() {
+	defer close(k.closed)
+	timer := time.NewTimer(time.Hour)
+	timer.Stop()
+	defer timer.Stop()
+	for {
+		if d, ok := k.due(); ok {
+			timer.Reset(d)
+		} else {
+			timer.Stop()
+		}
+		select {
+		case <-k.nudged:
+			k.look()
+		case done := <-k.syncs:
+			k.look()
+			close(done)
+		case <-k.child.done():
+			k.lost()
+			k.tend()
+		case <-timer.C:
+			k.tend()
+		case leave := <-k.ends:
+			k.end(leave)
+			return
+		}
+	}
+}
+
+// look compares what there is to keep with what is kept.
+func (k *Keeper) look() {
+	fifos := k.o.FIFOs()
+	if k.wanted = len(fifos) > 0; k.wanted {
+		k.idle = time.Time{}
+	} else if k.idle.IsZero() {
+		k.idle = time.Now()
+	}
+	for _, change := range k.kept.follow(fifos) {
+		k.send(change.frame, change.fd)
+		change.done()
+	}
+	k.tend()
+}
+
+// tend starts a sentry or sends it away.
+func (k *Keeper) tend() {
+	switch {
+	case k.child == nil && k.wanted && !time.Now().Before(k.next):
+		k.start()
+	case k.child != nil && !k.wanted && time.Since(k.idle) >= k.o.Linger:
+		k.child.dismiss()
+		k.child = nil
+	}
+}
+
+// due is when tend has something to do, unless something else happens before.
+func (k *Keeper) due() (time.Duration, bool) {
+	switch {
+	case k.child == nil && k.wanted:
+		return time.Until(k.next), true
+	case k.child != nil && !k.wanted:
+		return time.Until(k.idle.Add(k.o.Linger)), true
+	}
+	return 0, false
+}
+
+func (k *Keeper) start() {
+	c, err := k.o.Command.start()
+	if err != nil {
+		k.failed("start the sentry", "err", err)
+		return
+	}
+	k.child = c
+	for _, e := range k.kept.ends {
+		k.send(frame{opHold, e.number}, e.fd)
+	}
+	if k.o.Note != nil {
+		k.o.Note(c.who())
+	}
+}
+
+// send tells the sentry, if there is one. One that does not read is replaced: it would be of no use.
+func (k *Keeper) send(f frame, fd int) {
+	if k.child == nil {
+		return
+	}
+	if k.child.send(f, fd) != nil {
+		k.child.kill()
+	}
+}
+
+// lost is for a sentry that has ended by itself, or by somebody's hand.
+func (k *Keeper) lost() {
+	exit, lived := k.child.release()
+	k.child = nil
+	if lived >= steady {
+		k.fails = 0
+	}
+	k.failed("the sentry has ended", "how", exit.String())
+}
+
+// failed has the next sentry wait, if this is not the first one that was of no use. The first is logged, others
+// would say the same.
+func (k *Keeper) failed(what string, args ...any) {
+	if k.fails == 0 {
+		k.o.Log.Error(what, args...)
+	}
+	k.next = time.Now().Add(pause(k.fails))
+	k.fails++
+}
+
+// pause is none, then 1 s doubling to maxPause.
+func pause(fails int) time.Duration {
+	if fails == 0 {
+		return 0
+	}
+	return min(time.Second<<min(fails-1, 10), maxPause)
+}
+
+func (k *Keeper) end(leave bool) {
+	if leave && k.wanted {
+		k.look()
+		if k.child != nil {
+			k.send(frame{op: opRetire}, -1)
+			// The socket stays open: its end is that of this process.
+			_, _ = k.child.leave()
+		}
+	} else if k.child != nil {
+		k.child.dismiss()
+	}
+	k.kept.close()
+}

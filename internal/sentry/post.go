@@ -1,0 +1,165 @@
+package sentry
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/hobworks/hob/internal/process"
+)
+
+// End is why a watch is over.
+type End int
+
+// The ends of a watch.
+const (
+	Dismissed End = iota // hobd has nothing to keep any more
+	Retired              // hobd left in good order, and somebody else starts the next one
+	Orphaned             // hobd is gone without a word
+)
+
+// Post is where a sentry stands: the socket from hobd, the ends that it keeps, and hobd itself. It is for one
+// goroutine.
+type Post struct {
+	socket int
+	ends   map[uint32]int
+	pid    int              // of hobd
+	daemon *process.Process // nil when it was gone before it could be opened
+	leaves bool             // it has said that it does
+}
+
+// Take takes over the socket that the keeper has put at Descriptor. The error says that there is none, which
+// means that no keeper started this process.
+func Take() (*Post, error) { return newPost(Descriptor) }
+
+func newPost(socket int) (*Post, error) {
+	kind, err := unix.GetsockoptInt(socket, unix.SOL_SOCKET, unix.SO_TYPE)
+	if err != nil || kind != unix.SOCK_STREAM {
+		return nil, fmt.Errorf("descriptor %d: it is not a keeper's socket", socket)
+	}
+	unix.CloseOnExec(socket)
+	return &Post{socket: socket, ends: map[uint32]int{}}, nil
+}
+
+// Watch blocks until hobd says goodbye or is gone. What it has sent is kept from then on until Close.
+func (p *Post) Watch() End {
+	for {
+		f, fd, err := receive(p.socket)
+		if err != nil {
+			// Whatever it is: nothing will be heard of hobd any more.
+			if p.leaves {
+				return Retired
+			}
+			return Orphaned
+		}
+		switch f.op {
+		case opDaemon:
+			p.know(int(f.n))
+		case opHold:
+			p.drop(f.n)
+			if fd >= 0 {
+				p.ends[f.n], fd = fd, -1
+			}
+		case opDrop:
+			p.drop(f.n)
+		case opRetire:
+			p.leaves = true
+		case opGoodbye:
+			discard(fd)
+			return Dismissed
+		}
+		discard(fd)
+	}
+}
+
+func (p *Post) drop(n uint32) {
+	if fd, ok := p.ends[n]; ok {
+		unix.Close(fd)
+		delete(p.ends, n)
+	}
+}
+
+// know opens hobd, to see later how it ended. It is the parent, which proves that the pid is still its own.
+func (p *Post) know(pid int) {
+	p.pid = pid
+	id, err := process.Identify(pid)
+	if err != nil {
+		return
+	}
+	d, err := process.Adopt(id, "")
+	if err != nil {
+		return
+	}
+	if os.Getppid() != pid {
+		_ = d.Release()
+		return
+	}
+	p.daemon = d
+}
+
+// Daemon is hobd's pid, 0 when it did not come to say it, and how it ended; the zero Exit when that is not known. It waits a moment for an end
+// that is about to come: a socket is closed before its process is gone.
+func (p *Post) Daemon() (pid int, exit process.Exit) {
+	if p.daemon == nil {
+		return p.pid, exit
+	}
+	t := time.NewTimer(time.Second)
+	defer t.Stop()
+	select {
+	case <-p.daemon.Done():
+	case <-t.C:
+	}
+	return p.pid, p.daemon.Exit()
+}
+
+// Kept is how many ends there are.
+func (p *Post) Kept() int { return len(p.ends) }
+
+// Writers reports whether somebody has one of the FIFOs open for writing: something of a service lives, or a hobd
+// does. An end that was opened while nobody had it counts as one with a writer.
+func (p *Post) Writers() bool {
+	if len(p.ends) == 0 {
+		return false
+	}
+	set := make([]unix.PollFd, 0, len(p.ends))
+	for _, fd := range p.ends {
+		set = append(set, unix.PollFd{Fd: int32(fd)})
+	}
+	for {
+		_, err := unix.Poll(set, 0)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return true
+		}
+		break
+	}
+	for _, s := range set {
+		if s.Revents&unix.POLLHUP == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// Close lets go of everything.
+func (p *Post) Close() {
+	for n := range p.ends {
+		p.drop(n)
+	}
+	discard(p.socket)
+	p.socket = -1
+	if p.daemon != nil {
+		_ = p.daemon.Release()
+		p.daemon = nil
+	}
+}
+
+// Started reports whether this process started the one with the pid, which runs or ran a moment ago.
+func Started(pid int) bool {
+	info, err := process.Stat(pid)
+	return err == nil && info.PPid == os.Getpid()
+}

@@ -1,0 +1,183 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/hobworks/hob/internal/service"
+)
+
+// Plan is a file of services to apply.
+type Plan struct {
+	Specs  []service.Spec // all of the file; their Env is not used
+	Start  []string       // the services to start, with what they need among them
+	Env    []string       // of the client that asks; nil: each service keeps the one that it has
+	NewEnv []string       // for services that have none, when Env is nil
+	Color  bool
+	Whole  bool // services of an earlier file that this one does not have are stopped and forgotten, their logs kept
+	NoWait bool // return when each is executed, or has to wait for something
+}
+
+// Apply makes what runs what the plan says and touches nothing else: a service is restarted when its
+// command, directory or variables are other ones, and takes other settings as it runs. It waits for
+// the verdict on every service of Start. The error joins a *DiedError for each that failed.
+func (s *Supervisor) Apply(ctx context.Context, p Plan) ([]service.Status, error) {
+	start, err := s.apply(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]service.Status, len(start))
+	errs := make([]error, len(start))
+	var wg sync.WaitGroup
+	for i, v := range start {
+		wg.Go(func() { out[i], errs[i] = v.settled(ctx, v.status().Generation, p.NoWait) })
+	}
+	wg.Wait()
+	return out, errors.Join(errs...)
+}
+
+// apply does what there is to do and returns the services to wait for.
+func (s *Supervisor) apply(ctx context.Context, p Plan) ([]*svc, error) {
+	s.applying.Lock()
+	defer s.applying.Unlock()
+	if err := s.refused(p); err != nil {
+		return nil, err
+	}
+	if p.Whole {
+		s.dropOthers(ctx, p.Specs)
+	}
+	names := make([]string, len(p.Specs))
+	specs := make(map[string]*service.Spec, len(p.Specs))
+	for i := range p.Specs {
+		names[i], specs[p.Specs[i].Name] = p.Specs[i].Name, &p.Specs[i]
+	}
+	order := sorted(names, func(name string) []service.Need { return specs[name].Needs })
+	// All are known, with their new needs, before the first starts.
+	var stale []*svc
+	for _, name := range order {
+		v, restart, err := s.learn(*specs[name])
+		if err != nil {
+			return nil, err
+		}
+		if restart {
+			stale = append(stale, v)
+		}
+	}
+	s.stopSome(ctx, stale)
+	var wait []*svc
+	for _, name := range order {
+		v, err := s.get(name)
+		if err != nil {
+			continue
+		}
+		asked := slices.Contains(p.Start, name)
+		if slices.Contains(stale, v) || asked && wantsStart(v.status()) {
+			v.send(event{kind: evStart, spec: v.specFor(*specs[name], p)})
+		}
+		if asked {
+			wait = append(wait, v)
+		}
+	}
+	return wait, nil
+}
+
+// refused says why the plan can't be applied: an ad-hoc service has one of the names.
+func (s *Supervisor) refused(p Plan) error {
+	for _, spec := range p.Specs {
+		st, err := s.Status(spec.Name)
+		if err == nil && st.Source == service.SourceRun && (st.State.Alive() || st.State.Pending()) && slices.Contains(p.Start, spec.Name) {
+			return fmt.Errorf("service %q: %w: it runs ad hoc", spec.Name, ErrNameTaken)
+		}
+	}
+	return nil
+}
+
+// learn makes a service of the file known. restart means that it runs as something else.
+func (s *Supervisor) learn(spec service.Spec) (v *svc, restart bool, err error) {
+	v, err = s.obtain(spec)
+	if err != nil {
+		return nil, false, err
+	}
+	st := v.status()
+	active := st.State.Alive() || st.State.Pending()
+	switch {
+	case active && st.Source == service.SourceRun:
+		return v, false, nil
+	case active && !runsAs(st.Spec, spec):
+		return v, true, nil
+	}
+	spec.Env, spec.Color = st.Env, st.Color
+	if !v.send(event{kind: evSpec, spec: &spec}) {
+		return nil, false, ErrClosed
+	}
+	return v, false, nil
+}
+
+// runsAs reports whether a run of have is one of want, whatever else is set.
+func runsAs(have, want service.Spec) bool {
+	return have.Same(want) && slices.Equal(have.Set, want.Set)
+}
+
+// adjust takes other settings without another run.
+func (v *svc) adjust(ev event) { v.setSpec(*ev.spec) }
+
+func (v *svc) setSpec(spec service.Spec) {
+	v.st.Spec = spec
+	v.st.EnvHash, v.st.SetHash = "", "" // those of the last one
+	if v.out != nil {
+		v.out.SetLimits(v.st.Log.Max, v.st.Log.Keep)
+	}
+}
+
+// specFor is the spec with the environment to start it with.
+func (v *svc) specFor(spec service.Spec, p Plan) *service.Spec {
+	st := v.status()
+	spec.Env, spec.Color = p.Env, p.Color
+	if p.Env == nil {
+		spec.Env, spec.Color = st.Env, st.Color
+	}
+	if spec.Env == nil {
+		spec.Env = p.NewEnv
+	}
+	return &spec
+}
+
+// wantsStart reports whether up has to start it. What has done its work is left alone until down.
+func wantsStart(st service.Status) bool {
+	switch {
+	case st.State.Up(), st.State == service.Starting, st.State == service.Waiting:
+		return false
+	case st.State == service.Done:
+		return st.Want == service.Down
+	}
+	return true
+}
+
+// dropOthers ends the services that came from a file and are in none any more.
+func (s *Supervisor) dropOthers(ctx context.Context, specs []service.Spec) {
+	var gone []*svc
+	for _, v := range s.services() {
+		known := slices.ContainsFunc(specs, func(spec service.Spec) bool { return spec.Name == v.name })
+		if !known && v.status().Source != service.SourceRun {
+			gone = append(gone, v)
+		}
+	}
+	s.stopSome(ctx, gone)
+	for _, v := range gone {
+		if err := v.remove(false); err != nil {
+			s.o.Log.Error("forget", "service", v.name, "err", err)
+		}
+	}
+}
+
+// stopSome stops services at once and waits for all.
+func (s *Supervisor) stopSome(ctx context.Context, some []*svc) {
+	var wg sync.WaitGroup
+	for _, v := range some {
+		wg.Go(func() { s.stopOne(ctx, v, false) })
+	}
+	wg.Wait()
+}
