@@ -61,7 +61,7 @@ func (a *app) planned(s api.PlannedService) *table {
 	}
 	t.row("restart", s.Restart)
 	t.row("stop", fmt.Sprintf("%s, SIGKILL after %v", s.Stop.Signal, time.Duration(s.Stop.TimeoutMS)*time.Millisecond))
-	t.row("log", fmt.Sprintf("%s, and %d full ones before it", size(s.Log.MaxBytes), s.Log.Keep))
+	t.row("log", fmt.Sprintf("%s, and %d full ones before it", sizeAsWritten(s.Log.MaxBytes), s.Log.Keep))
 	env := s.Env
 	if s.Port {
 		env = append(env, "PORT")

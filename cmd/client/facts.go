@@ -199,7 +199,7 @@ func (l *factList) services(inst instance.Instance) {
 		count[st.State]++
 	}
 	var parts []string
-	for _, state := range []service.State{service.Running, service.Starting, service.Stopping, service.Failed, service.Done, service.Stopped} {
+	for _, state := range service.States {
 		if count[state] > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", count[state], state))
 		}

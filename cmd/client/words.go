@@ -85,6 +85,19 @@ func size(n int64) string {
 	return fmt.Sprintf("%.0f%c", f, units[unit])
 }
 
+// sizeAsWritten shows a size in the unit that it is a multiple of, as a file would have it.
+func sizeAsWritten(n int64) string {
+	for _, unit := range []struct {
+		name string
+		size int64
+	}{{"GB", 1e9}, {"GiB", 1 << 30}, {"MB", 1e6}, {"MiB", 1 << 20}, {"KB", 1e3}, {"KiB", 1 << 10}} {
+		if n > 0 && n%unit.size == 0 {
+			return fmt.Sprintf("%d%s", n/unit.size, unit.name)
+		}
+	}
+	return fmt.Sprintf("%d bytes", n)
+}
+
 // quote shows a command as it could be typed into a shell.
 func quote(argv []string) string {
 	words := make([]string, len(argv))

@@ -163,7 +163,10 @@ func FindMarked(prefix string) ([]Marked, error) {
 	}
 	var found []Marked
 	for _, e := range snap.procs {
-		if mark := e.mark(); !e.Dead() && mark != "" && strings.HasPrefix(mark, prefix) {
+		if e.Dead() {
+			continue // its environment is gone; there may be thousands, and each look costs
+		}
+		if mark := e.mark(); mark != "" && strings.HasPrefix(mark, prefix) {
 			found = append(found, Marked{Info: e.Info, ID: ID{Pid: e.Pid, Start: e.Start, Boot: boot}, Mark: mark})
 		}
 	}

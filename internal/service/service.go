@@ -138,6 +138,9 @@ const (
 	Failed   State = "failed"   // ended by itself otherwise, or could not be started
 )
 
+// States lists them all, in the order in which a service goes through them.
+var States = []State{Stopped, Waiting, Starting, Ready, Running, Stopping, Backoff, Done, Failed}
+
 // Alive reports whether a process of the service may exist in state s.
 func (s State) Alive() bool {
 	return s == Starting || s == Ready || s == Running || s == Stopping

@@ -138,16 +138,10 @@ func init() {
 	}
 }
 
-// States lists the states in the order in which a service goes through them.
-func States() []service.State {
-	return []service.State{service.Stopped, service.Waiting, service.Starting, service.Ready, service.Running,
-		service.Stopping, service.Backoff, service.Done, service.Failed}
-}
-
 // Table prints the table, for the documentation.
 func Table() string {
 	var b strings.Builder
-	for _, from := range States() {
+	for _, from := range service.States {
 		for k, r := range table[from] {
 			if r.do != nil {
 				fmt.Fprintf(&b, "%-8s × %-21s → %s\n", from, kindNames[k], r.to)

@@ -55,7 +55,7 @@ func TestTableIsWhole(t *testing.T) {
 	become := map[kind]bool{evNeeds: true, evRetry: true, evExit: true}
 	into := map[service.State]bool{service.Stopped: true}
 	used := map[kind]bool{}
-	for _, from := range States() {
+	for _, from := range service.States {
 		require.Contains(t, statesHead, "| "+string(from)+" |")
 		out := false
 		for k, r := range table[from] {
@@ -70,8 +70,8 @@ func TestTableIsWhole(t *testing.T) {
 		}
 		require.True(t, out, "no way out of %s", from)
 	}
-	require.Len(t, table, len(States()))
-	for _, s := range States() {
+	require.Len(t, table, len(service.States))
+	for _, s := range service.States {
 		require.True(t, into[s], "no way into %s", s)
 	}
 	for k := range kinds {
