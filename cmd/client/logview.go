@@ -143,17 +143,13 @@ func endOf(inst instance.Instance, name string) (servicelog.Position, error) {
 	return r.Position(), err
 }
 
-func before(a, b servicelog.Position) bool {
-	return a.Segment < b.Segment || a.Segment == b.Segment && a.Offset < b.Offset
-}
-
 // peek makes head the next line up to the end; false when there is none. What stands there
 // without a newline is a line, too, if rest is set.
 func (s *source) peek(rest bool) (bool, error) {
 	if s.ready || s.done || s.r == nil {
 		return s.ready, nil
 	}
-	if !before(s.r.Position(), s.end) {
+	if !s.r.Position().Before(s.end) {
 		s.done = true
 		return false, nil
 	}
@@ -355,7 +351,7 @@ func tail(dir string, from api.LogMark, n int) ([]string, error) {
 	if err := r.Tail(n); err != nil {
 		return nil, err
 	}
-	if mark := servicelog.Position(from); before(r.Position(), mark) {
+	if mark := servicelog.Position(from); r.Position().Before(mark) {
 		r.Seek(mark)
 	}
 	var lines []string

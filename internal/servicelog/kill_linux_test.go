@@ -140,3 +140,14 @@ func size(t *testing.T, o Options) int64 {
 	end := r.Position()
 	return int64(end.Segment)*o.Max + end.Offset
 }
+
+// eventually polls; what it waits for has no event of its own.
+func eventually(t testing.TB, what string, ok func() bool) {
+	deadline := time.Now().Add(30 * time.Second)
+	for !ok() {
+		if time.Now().After(deadline) {
+			t.Fatal("never came true: " + what)
+		}
+		time.Sleep(100 * time.Microsecond)
+	}
+}

@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -225,15 +224,4 @@ func contents(t testing.TB, dir string) (all []string) {
 		require.True(t, len(b) == 0 || len(ends) > 0 && ends[len(ends)-1] == int64(len(b)), "segment %d: %d bytes, index %v", n, len(b), ends)
 	}
 	return all
-}
-
-// eventually polls; what it waits for has no event of its own.
-func eventually(t testing.TB, what string, ok func() bool) {
-	deadline := time.Now().Add(30 * time.Second)
-	for !ok() {
-		if time.Now().After(deadline) {
-			t.Fatal("never came true: " + what)
-		}
-		time.Sleep(100 * time.Microsecond)
-	}
 }

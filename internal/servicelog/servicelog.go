@@ -10,13 +10,21 @@
 // to the FIFO and nothing else, so cat, grep and tail -f work on it. A line may begin in
 // one segment and end in the next. The index beside it says when the bytes arrived.
 //
+// With a Max the log rotates: a segment that has reached Max ends with its line, or in it
+// when that would take more than Max again, so that none is longer than twice Max; the next
+// one begins with the next bytes, and then the oldest beyond Keep are removed. (On darwin a
+// segment ends where a move happens to end with a line.) Only where there can be no new
+// segment does the old one grow on.
+//
 // What it promises: on Linux a SIGKILL of the Writer at any instant loses no byte, as long
 // as somebody else keeps the FIFO open; the next Writer goes on where the segment ends.
+// Rotation loses, repeats and reorders none. A Reader that is outrun goes on with the
+// oldest segment that is left, after the end of the one that it has open.
 // A full disk costs bytes, which are counted, and never blocks the service. A damaged
 // index costs times, never lines.
 //
-// It never slows the Writer for a Reader, never formats for people, and never removes
-// what it did not make.
+// It never slows the Writer for a Reader, never formats for people, never removes what it
+// did not make, and never removes old lines to make room on a full disk.
 package servicelog
 
 import (

@@ -19,13 +19,13 @@ type Options struct {
 	FIFO   string       // path of the FIFO; made 0600 when missing, its directory is not
 	Logger *slog.Logger // nil: silent
 
-	// Max is the size in bytes at which a segment is full; 0: there is one for ever. The
-	// line that reaches Max is ended in it first, unless that takes more than Max again.
-	// Only while no new segment can be made it grows further.
+	// Max is the size in bytes at which a segment is full; 0: it never is. The line that
+	// reaches Max is ended in it first, unless that takes more than Max again. Only while
+	// no new segment can be made does it grow further.
 	Max int64
 
 	// Keep is how many full segments are kept beside the one that is written, when there
-	// is a Max. Others are removed, the oldest first, once their successor is there.
+	// is a Max. Older ones are removed, the oldest first, once there is a new one.
 	Keep int
 }
 
