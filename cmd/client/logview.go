@@ -320,7 +320,7 @@ func (v *logView) followOne(ctx context.Context, s *source) error {
 			}
 			s.r = r
 		}
-		err := v.printer.followIf(ctx, s.name, s.r, v.wants)
+		err := v.printer.follow(ctx, s.name, s.r, v.wants)
 		if !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}

@@ -139,13 +139,9 @@ func (p *printer) close() error {
 	return p.w.Flush()
 }
 
-// follow prints lines as they come. It returns the error of ctx when that ends, and
+// follow prints those lines that wants says, as they come. It returns the error of ctx when that ends, and
 // fs.ErrNotExist when the log was removed.
-func (p *printer) follow(ctx context.Context, name string, r *servicelog.Reader) error {
-	return p.followIf(ctx, name, r, func(servicelog.Line) bool { return true })
-}
-
-func (p *printer) followIf(ctx context.Context, name string, r *servicelog.Reader, wants func(servicelog.Line) bool) error {
+func (p *printer) follow(ctx context.Context, name string, r *servicelog.Reader, wants func(servicelog.Line) bool) error {
 	for {
 		// A service that never pauses must not hold Ctrl-C up. Before the line is read: what was
 		// read would be missing for whoever goes on with r.

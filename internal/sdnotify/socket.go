@@ -7,8 +7,6 @@ package sdnotify
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
@@ -56,12 +54,6 @@ func Listen(path string) (*Socket, error) {
 	}
 	s.ino = st.Ino
 	return s, nil
-}
-
-// abstractName is for paths that are too long.
-func abstractName(path string) string {
-	sum := sha256.Sum256([]byte(path))
-	return "@hob-notify/" + hex.EncodeToString(sum[:16])
 }
 
 // bind makes the socket and asks the kernel for the sender of each message.

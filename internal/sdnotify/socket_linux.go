@@ -1,6 +1,8 @@
 package sdnotify
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"net"
 	"os"
 	"path/filepath"
@@ -11,6 +13,12 @@ import (
 
 // maxPath is what sun_path holds, less its NUL: some clients want one (unix(7)).
 const maxPath = 107
+
+// abstractName is for paths that are too long.
+func abstractName(path string) string {
+	sum := sha256.Sum256([]byte(path))
+	return "@hob-notify/" + hex.EncodeToString(sum[:16])
+}
 
 // listenAbstract is for paths that are too long.
 func listenAbstract(path string) (*Socket, error) {

@@ -129,7 +129,7 @@ func TestRetryComesWhenItIsDue(t *testing.T) {
 		time.Sleep(3*time.Second - 1)
 		synctest.Wait()
 		require.Equal(t, service.Backoff, v.status().State)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		require.Equal(t, service.Failed, v.status().State)
 		require.Contains(t, v.status().Why, "can't start")
