@@ -99,9 +99,7 @@ func (d *daemon) serve(sig *signals, foreground bool, failed int) (err error) {
 		Notify:  d.inst.Path(instance.NotifyName),
 		Changed: func(from service.State, now service.Status) { d.guard.changed(from, now) },
 	})
-	if d.guard, err = newGuardian(d.inst, d.sup, d.log, failed); err != nil {
-		return err
-	}
+	d.guard = newGuardian(d.inst, d.sup, d.log, failed)
 	ctx, stop := context.WithCancelCause(context.Background())
 	defer stop(nil)
 	hurry := make(chan struct{}, 1)

@@ -31,21 +31,17 @@ type guardian struct {
 
 // newGuardian looks at what the last hobd left, so it is called before anything is written. failed is how many
 // hobds before this one ended by themselves, one after the other.
-func newGuardian(inst instance.Instance, sup *supervisor.Supervisor, log *slog.Logger, failed int) (*guardian, error) {
-	path, err := ownProgram()
-	if err != nil {
-		return nil, err
-	}
+func newGuardian(inst instance.Instance, sup *supervisor.Supervisor, log *slog.Logger, failed int) *guardian {
 	args := []string{"hobd", sentryVerb, "--project", inst.Root.Path}
 	if failed > 0 {
 		args = append(args, "--failed", strconv.Itoa(failed))
 	}
 	g := &guardian{inst: inst, sup: sup, log: log, seen: lastSeen(inst)}
 	g.keeper = sentry.Keep(sentry.Options{
-		Command: sentry.Command{Path: path, Args: args, Env: sentryEnv(inst), Output: g.output},
+		Command: sentry.Command{Program: ownProgram, Args: args, Env: sentryEnv(inst), Output: g.output},
 		FIFOs:   g.fifos, Note: g.note, Log: log,
 	})
-	return g, nil
+	return g
 }
 
 // adopted is called when what lives is adopted. When it returns the sentry has its ends, and an earlier one may go.

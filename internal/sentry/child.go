@@ -13,9 +13,9 @@ import (
 
 // Command is how a sentry is started: a program that calls [Take].
 type Command struct {
-	Path string   // absolute
-	Args []string // the whole argv
-	Env  []string // the whole environment
+	Program func() (string, error) // its absolute path, asked at each start
+	Args    []string               // the whole argv
+	Env     []string               // the whole environment
 
 	// Output opens what is its stdout and stderr; nil: /dev/null.
 	Output func() (*os.File, error)
@@ -33,13 +33,17 @@ const farewell = time.Second
 
 // start starts a sentry and tells it who we are.
 func (c Command) start() (*child, error) {
+	path, err := c.Program()
+	if err != nil {
+		return nil, err
+	}
 	near, far, err := pair()
 	if err != nil {
 		return nil, os.NewSyscallError("socketpair", err)
 	}
 	theirs := os.NewFile(uintptr(far), "sentry")
 	defer theirs.Close()
-	spec := process.Spec{Path: c.Path, Args: c.Args, Env: c.Env, Dir: "/",
+	spec := process.Spec{Path: path, Args: c.Args, Env: c.Env, Dir: "/",
 		Extra: []process.Extra{{FD: Descriptor, File: theirs}}}
 	if c.Output != nil {
 		if spec.Output, err = c.Output(); err != nil {

@@ -72,7 +72,7 @@ func (k *Keeper) Update() {
 }
 
 // Sync is Update, and returns when the sentry has been started and sent what it is to keep. A sentry that can't be
-// started is logged and tried again; Sync does not wait for that.
+// started is logged and tried again, for which Sync does not wait; one that does not read holds it up for a second.
 func (k *Keeper) Sync() {
 	done := make(chan struct{})
 	select {
@@ -84,7 +84,7 @@ func (k *Keeper) Sync() {
 
 // Close ends the keeper. With leave, hobd goes and leaves its services for the next daemon, which somebody else
 // starts: the sentry keeps what it has until that one serves. Without, it is sent away, and Close returns when it
-// has ended, after 2 s at most. Only the first call does something.
+// has ended; one that does not go within a second is killed. Only the first call does something.
 func (k *Keeper) Close(leave bool) {
 	k.once.Do(func() {
 		k.ends <- leave

@@ -115,7 +115,7 @@ func must(err error) {
 // options are for a keeper of all FIFOs in dir/fifo; what its sentries say is in dir/said.
 func options(dir, helper string) Options {
 	return Options{
-		Command: Command{Path: "/proc/self/exe", Args: []string{"sentry of " + dir},
+		Command: Command{Program: program("/proc/self/exe"), Args: []string{"sentry of " + dir},
 			Env: []string{helperEnv + "=" + helper, "GOMAXPROCS=1"},
 			Output: func() (*os.File, error) {
 				return os.OpenFile(filepath.Join(dir, "said"), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
@@ -123,6 +123,10 @@ func options(dir, helper string) Options {
 		FIFOs: fifosIn(dir),
 		Log:   slog.New(slog.DiscardHandler),
 	}
+}
+
+func program(path string) func() (string, error) {
+	return func() (string, error) { return path, nil }
 }
 
 func fifosIn(dir string) func() map[string]string {

@@ -291,11 +291,13 @@ func TestUselessSentriesAreNotStartedOverAndOver(t *testing.T) {
 	require.LessOrEqual(t, starts, 5) // 2 and one more after each second
 	require.Positive(t, starts)
 
-	o.Command.Path = "/nonexistent/hobd"
-	k = Keep(o)
-	k.Sync()
-	k.Close(true)
-	require.Empty(t, sentries(dir))
+	for _, bad := range []func() (string, error){program("/nonexistent/hobd"), func() (string, error) { return "", os.ErrNotExist }} {
+		o.Command.Program = bad
+		k = Keep(o)
+		k.Sync()
+		k.Close(true)
+		require.Empty(t, sentries(dir))
+	}
 }
 
 // TestOtherSentry is one that lives and is not this process.
