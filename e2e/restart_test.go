@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -146,4 +147,38 @@ func (w *world) killSilently() {
 	for _, pid := range append(w.sentries(), w.pid()) {
 		w.kill(pid, syscall.SIGKILL)
 	}
+}
+
+// TestAfterARebootNothingRuns: what the disk says of another boot is not adopted, and not started by itself either.
+func TestAfterARebootNothingRuns(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.toml("[services]\nup.run = ['sh', '-c', 'echo run >>runs; exec sleep 1000']\nlooping.run = ['sh', '-c', 'echo run >>runs; sleep 0.4; exit 1']\n")
+	w.ok("up")
+	w.eventually("one is in back-off", func() bool { return w.list()["looping"].State == "backoff" })
+	w.killSilently()
+	pid := 0
+	for _, name := range []string{"up", "looping"} {
+		path := w.inst().Path("state", name+".json")
+		data, err := os.ReadFile(path)
+		require.NoError(t, err)
+		var st map[string]any
+		require.NoError(t, json.Unmarshal(data, &st))
+		if name == "up" {
+			pid = int(st["pid"].(float64))
+		}
+		st["boot_id"] = "another"
+		data, err = json.Marshal(st)
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(path, data, 0o600))
+	}
+	runs := w.read("runs")
+	w.ok("daemon", "start")
+	for name, s := range w.list() {
+		require.Equal(t, "stopped", s.State, name)
+		require.Equal(t, "reboot", s.Why, name)
+		require.Zero(t, s.Adopted, name)
+	}
+	require.Equal(t, runs, w.read("runs"))
+	w.kill(pid, syscall.SIGKILL) // which a reboot would have done
 }

@@ -397,3 +397,55 @@ func init() {
 		return 0
 	}
 }
+
+// TestMalformedFilesChangeNothing: exit 2, one clear message with its place, and what runs runs on. The table
+// of all kinds is config's own.
+func TestMalformedFilesChangeNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.toml("[services]\nweb.run='sleep 1000'\n")
+	w.ok("up")
+	before := w.list()["web"]
+	for text, want := range map[string]string{
+		"[services.web\n":          `^hob.toml:1:`,
+		"[services.web]\nrun=''\n": `^hob.toml:2:5: service "web": run`,
+		"[services.web]\nrun='x'\nneeds=['bd']\n[services.db]\nrun='y'\n":          `^hob.toml:3:8: service "web": .*"bd".*did you mean "db"`,
+		"[services.a]\nrun='x'\nneeds=['b']\n[services.b]\nrun='x'\nneeds=['a']\n": `a → b → a`,
+		"[services.web]\nrun='x'\nready={tcp='5432'}\n":                            `^hob.toml:3:`,
+		"[services.web]\nrun='x'\nrestart='sometimes'\n":                           `^hob.toml:3:9: `,
+		"\xff\xfe\x00": `^hob.toml`,
+	} {
+		w.toml(text)
+		for _, verb := range []string{"up", "check"} {
+			e := w.failure(2, verb)
+			require.Equal(t, "bad_config", e.Code)
+			require.Regexp(t, want, e.Message, "hob %s of %q", verb, text)
+		}
+		now := w.list()["web"]
+		require.Equal(t, before.Pid, now.Pid)
+		require.Equal(t, "running", now.State)
+	}
+}
+
+// TestLogsAreRotated by the bounds of the file, and a follower reads over the ends of segments.
+func TestLogsAreRotated(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.toml("[services.web]\nrun = ['sh', '-c', 'for n in $(seq 20); do until [ -e go-$n ]; do sleep 0.01; done; for i in $(seq 100); do echo $n line $i of a service that has something to say; done; done; sleep 1000']\n" +
+		"log = { max = '8KB', keep = 2 }\n")
+	w.ok("up")
+	f := w.follow("logs", "-f", "web")
+	for n := range 20 {
+		w.touch(fmt.Sprintf("go-%d", n+1))
+		f.until(fmt.Sprintf(`^%d line 100 of`, n+1)) // it keeps up
+	}
+	require.Equal(t, 2000, strings.Count(f.text(), "\n"))
+	files := w.segmentFiles("web")
+	require.LessOrEqual(t, len(files), 4)
+	for _, path := range files {
+		fi, err := os.Stat(path)
+		require.NoError(t, err)
+		require.LessOrEqual(t, fi.Size(), int64(2*8000))
+	}
+	require.Contains(t, w.ok("logs", "-n1", "web").stdout, "20 line 100 of")
+}
