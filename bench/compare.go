@@ -23,13 +23,18 @@ func (s sample) median() time.Duration {
 	return s[len(s)/2]
 }
 
+// header is the line above samples.
+func header(title string) {
+	fmt.Printf("\n%-38s %10s %10s %10s   %s\n", title, "min", "median", "max", "ratio of medians")
+}
+
 // print writes one line; with a floor also how many times the floor it is.
 func (s sample) print(name string, floor sample) {
 	ratio := ""
 	if floor != nil {
 		ratio = fmt.Sprintf("%.2f", float64(s.median())/float64(floor.median()))
 	}
-	line := fmt.Sprintf("%-34s %10s %10s %10s   %s", name, round(slices.Min(s)), round(s.median()), round(slices.Max(s)), ratio)
+	line := fmt.Sprintf("%-38s %10s %10s %10s   %s", name, round(slices.Min(s)), round(s.median()), round(slices.Max(s)), ratio)
 	fmt.Println(strings.TrimRight(line, " "))
 }
 
@@ -60,6 +65,7 @@ func warm(ctx context.Context, p place, o options) error {
 		}
 		ours = append(ours, d)
 	}
+	header("instance")
 	floor.print("warm  static C client", nil)
 	ours.print("warm  hob daemon ping", floor)
 	return p.stopBoth(ctx)

@@ -2,8 +2,9 @@
 // the same job can be done with. It runs both sides in turns and reports ratios, since only those
 // mean something on another machine. scripts/bench.sh builds what it needs.
 //
-// It asserts nothing about time. It exits with 1 when a command fails, or when clients that
-// start at once do not end up with exactly one daemon.
+// It asserts nothing about time. It exits with 1 when a command fails, or when what was measured did not
+// happen: clients that start at once and do not end up with exactly one daemon, a service that does not
+// run, one that outlives its stop or is started twice, a log that lacks a byte.
 package main
 
 import (
@@ -13,20 +14,50 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
+	"time"
 )
+
+// measures are all there are, in the order in which they run. Each runs in a project of its own.
+var measures = []struct {
+	name string
+	run  func(context.Context, place, options) error
+}{
+	{"warm", warm}, {"cold", cold}, {"herd", stampede}, {"process", inProcess},
+	{"crash", crash}, {"many", many}, {"adoption", adoption}, {"log", logs}, {"idle", idle},
+}
+
+type options struct {
+	bin, work                 string
+	runs, herd, herds, rounds int
+	services, megabytes       int
+	idle                      time.Duration
+	only                      string
+}
+
+// hasty is what -short sets, where it is not set by hand: enough to see that all of it still works.
+var hasty = map[string]string{"runs": "5", "herd": "50", "herds": "1", "rounds": "1", "services": "20", "megabytes": "16", "idle": "1s"}
 
 func main() {
 	var o options
-	flag.StringVar(&o.bin, "bin", "", "the `directory` with hob, hobd, client, floor and bench.test")
+	flag.StringVar(&o.bin, "bin", "", "the `directory` with hob, hobd, bench.test and the floors")
 	flag.StringVar(&o.work, "work", "", "an empty `directory` for projects and state")
-	flag.IntVar(&o.runs, "runs", 41, "measure each command `N` times")
+	flag.IntVar(&o.runs, "runs", 41, "measure each command, and each crash, `N` times")
 	flag.IntVar(&o.herd, "herd", 500, "start `N` clients at once")
 	flag.IntVar(&o.herds, "herds", 5, "that many `times`")
-	flag.IntVar(&o.rounds, "rounds", 7, "run each benchmark in one process `N` times")
+	flag.IntVar(&o.rounds, "rounds", 7, "run what takes long `N` times: benchmarks in one process, many services, logs")
+	flag.IntVar(&o.services, "services", 100, "start, stop and adopt `N` services")
+	flag.IntVar(&o.megabytes, "megabytes", 500, "log `N` MB in large writes, and a quarter in small ones")
+	flag.DurationVar(&o.idle, "idle", 30*time.Second, "watch idle processes for so `long`")
+	flag.StringVar(&o.only, "only", "", "a `list` of what to measure, with commas: "+strings.Join(names(), ","))
+	short := flag.Bool("short", false, "little of everything; it shows that it works, not how fast")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	if *short {
+		hurry()
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	if err := run(ctx, o); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -34,30 +65,51 @@ func main() {
 	}
 }
 
-type options struct {
-	bin, work                 string
-	runs, herd, herds, rounds int
+func names() []string {
+	var all []string
+	for _, m := range measures {
+		all = append(all, m.name)
+	}
+	return all
 }
 
-// run measures everything, one comparison after the other.
-func run(ctx context.Context, o options) (err error) {
-	if o.bin == "" || o.work == "" || o.runs < 1 || o.herd < 1 || o.herds < 1 || o.rounds < 1 {
-		return errors.New("usage: bench -bin DIR -work DIR; see scripts/bench.sh")
-	}
-	p := place{bin: o.bin, project: filepath.Join(o.work, "project"), floor: filepath.Join(o.work, "floor")}
-	for _, dir := range []string{p.project, p.floor} {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return err
+// hurry sets the flags of -short that were not set by hand.
+func hurry() {
+	set := map[string]bool{}
+	flag.Visit(func(f *flag.Flag) { set[f.Name] = true })
+	for name, value := range hasty {
+		if !set[name] {
+			_ = flag.Set(name, value)
 		}
 	}
-	p.env = append(os.Environ(), "HOB_STATE_DIR="+filepath.Join(o.work, "state"), "HOB_DAEMON="+filepath.Join(o.bin, "hobd"))
-	// Whatever happens, both daemons are asked to leave.
-	defer func() { err = errors.Join(err, p.stopBoth(context.WithoutCancel(ctx))) }()
-	fmt.Printf("%-34s %10s %10s %10s   %s\n", "", "min", "median", "max", "ratio of medians")
-	for _, measure := range []func(context.Context, place, options) error{warm, cold, stampede, inProcess} {
-		if err := measure(ctx, p, o); err != nil {
+}
+
+// run measures what was asked for, one comparison after the other.
+func run(ctx context.Context, o options) error {
+	if o.bin == "" || o.work == "" || min(o.runs, o.herd, o.herds, o.rounds, o.services, o.megabytes) < 1 || o.idle <= 0 {
+		return errors.New("usage: bench -bin DIR -work DIR; see scripts/bench.sh")
+	}
+	for _, name := range strings.FieldsFunc(o.only, isComma) {
+		if !slices.Contains(names(), name) {
+			return fmt.Errorf("-only %s: not one of %s", name, strings.Join(names(), ", "))
+		}
+	}
+	for _, m := range measures {
+		if o.only != "" && !slices.Contains(strings.FieldsFunc(o.only, isComma), m.name) {
+			continue
+		}
+		p, err := newPlace(o, m.name)
+		if err != nil {
 			return err
+		}
+		err = m.run(ctx, p, o)
+		// Whatever has happened, both daemons are asked to leave.
+		err = errors.Join(err, p.clear(context.WithoutCancel(ctx)))
+		if err != nil {
+			return fmt.Errorf("%s: %w", m.name, err)
 		}
 	}
 	return nil
 }
+
+func isComma(r rune) bool { return r == ',' }

@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -17,6 +19,18 @@ const patience = 2 * time.Minute
 type place struct {
 	bin, project, floor string
 	env                 []string
+}
+
+// newPlace makes the directories of one measure.
+func newPlace(o options, name string) (place, error) {
+	p := place{bin: o.bin, project: filepath.Join(o.work, name, "project"), floor: filepath.Join(o.work, name, "floor")}
+	for _, dir := range []string{filepath.Join(p.project, ".git"), p.floor} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return p, err
+		}
+	}
+	p.env = append(os.Environ(), "HOB_STATE_DIR="+filepath.Join(o.work, "state"), "HOB_DAEMON="+filepath.Join(o.bin, "hobd"))
+	return p, nil
 }
 
 func (p place) command(ctx context.Context, name string, args ...string) *exec.Cmd {
@@ -41,27 +55,45 @@ func (p place) time(ctx context.Context, name string, args ...string) (time.Dura
 	return 0, fmt.Errorf("%s %q: %w (again: %s)", name, args, err, out)
 }
 
-// status is what hob says of its daemon.
+// status is what hob says of its daemon and its services.
 type status struct {
 	Daemon struct {
 		Pid    int    `json:"pid"`
 		Socket string `json:"socket"`
+		Log    string `json:"log"`
 	} `json:"daemon"`
+	Services []struct {
+		Name    string `json:"name"`
+		State   string `json:"state"`
+		Pid     int    `json:"pid"`
+		Adopted int    `json:"adopted"`
+	} `json:"services"`
 }
 
-// start makes hobd be there.
-func (p place) start(ctx context.Context) (status, error) {
+// ask is a hob command that answers with a document.
+func (p place) ask(ctx context.Context, args ...string) (status, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	var s status
-	out, err := p.command(ctx, "hob", "daemon", "start", "--json").Output()
+	out, err := p.command(ctx, "hob", append(args, "--json")...).Output()
 	if err != nil {
-		return s, fmt.Errorf("hob daemon start: %w: %s", err, out)
+		return s, fmt.Errorf("hob %s: %w: %s", strings.Join(args, " "), err, out)
 	}
 	return s, json.Unmarshal(out, &s)
 }
+
+// start makes hobd be there.
+func (p place) start(ctx context.Context) (status, error) { return p.ask(ctx, "daemon", "start") }
 
 // stopBoth returns when both daemons are gone.
 func (p place) stopBoth(ctx context.Context) error {
 	_, err := p.time(ctx, "hob", "daemon", "stop")
 	_, floorErr := p.time(ctx, "floor", "stop", p.floor)
 	return errors.Join(err, floorErr)
+}
+
+// clear ends what runs of both sides, services too.
+func (p place) clear(ctx context.Context) error {
+	_, err := p.time(ctx, "hob", "down")
+	return errors.Join(err, p.stopBoth(ctx))
 }
