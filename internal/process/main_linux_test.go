@@ -29,6 +29,7 @@ var helpers = map[string]func(){
 	"node":     playNode,
 	"via":      playVia,
 	"reaper":   playReaper,
+	"alone":    playAlone,
 	"unthread": playUnthread,
 }
 

@@ -12,6 +12,9 @@ import (
 // process: a second list could not protect the first one's leaders.
 var reaping sync.RWMutex
 
+// subreaper: orphans become our children.
+var subreaper atomic.Bool
+
 // leaders are the processes that nobody but their Process may reap.
 var leaders = leaderList{byPid: map[int]*Process{}}
 

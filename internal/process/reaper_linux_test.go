@@ -1,6 +1,7 @@
 package process
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -153,4 +154,49 @@ func init() {
 	if os.Getenv(helperEnv) == "unthread" {
 		runtime.LockOSThread()
 	}
+}
+
+// TestAloneMeansThatNothingIsLeft, and anything that is left makes it false: an orphan of the leader, or one of another
+// tree even.
+func TestAloneMeansThatNothingIsLeft(t *testing.T) {
+	t.Parallel()
+	helperUsed.Store("alone", true)
+	cmd := exec.Command(self(t))
+	cmd.Env = append(os.Environ(), helperEnv+"=alone")
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	require.Equal(t, "ok", strings.TrimSpace(string(out)))
+}
+
+func playAlone() {
+	shell := func(script string) *Process {
+		p, err := Start(Spec{Path: "/bin/sh", Args: []string{"sh", "-c", script}})
+		must(err)
+		return p
+	}
+	early := shell("exit 3")
+	<-early.Done()
+	check(!early.Alone(), "believed without being a subreaper")
+	must(BecomeSubreaper())
+	check(early.Alone(), "it left nothing")
+
+	running := shell("exec sleep 600")
+	check(!running.Alone(), "it runs")
+	check(early.Alone(), "another leader is nobody's rest")
+
+	parent := shell("sleep 600 & exit 0")
+	<-parent.Done()
+	check(!parent.Alone(), "it left an orphan")
+	check(!early.Alone(), "nobody can tell whose orphan that is")
+	for _, p := range []*Process{parent, running} {
+		_, err := p.Terminate(context.Background(), Stop{Signal: unix.SIGKILL})
+		must(err)
+	}
+	r := NewReaper()
+	poll("the orphan is reaped", func() bool { r.Reap(); return parent.Alone() })
+	check(running.Alone(), "it was ended")
+	for _, p := range []*Process{early, parent, running} {
+		must(p.Release())
+	}
+	fmt.Println("ok")
 }

@@ -44,6 +44,24 @@ func (p *Process) Tree(extra Holders) ([]Info, error) {
 	return members, err
 }
 
+// Alone reports that nothing of p's tree is left, without a look at the process table: the leader was our child and
+// has exited, and of what it left behind nobody is our child now, as they all would be after [BecomeSubreaper].
+// False means that Tree has to be asked. It does not see who belongs to the tree without descending from its leader,
+// by a descriptor or a mark that was handed on. On darwin it is always false.
+func (p *Process) Alone() bool {
+	if !p.child || !p.isDone() || !subreaper.Load() {
+		return false
+	}
+	reaping.Lock() // nobody leaves the list of leaders while the children are read
+	defer reaping.Unlock()
+	for _, pid := range children() {
+		if !leaders.has(pid) {
+			return false
+		}
+	}
+	return true
+}
+
 // tree also reports whether the whole group may be signalled: it is p's, and everyone in it a member or the caller's to signal.
 func (p *Process) tree(extra Holders) (members []Info, group bool, err error) {
 	snap, err := processTable.take()

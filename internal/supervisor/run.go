@@ -180,8 +180,12 @@ func (v *svc) ended(event) {
 
 // sayRest makes WHY true: how the run ended, and what of it lives on.
 func (v *svc) sayRest() {
-	rest, err := v.proc.Tree(v.holders())
 	v.st.Why = v.st.Exit.String()
+	if v.proc.Alone() && v.lockIsFree() {
+		v.release()
+		return
+	}
+	rest, err := v.proc.Tree(v.holders())
 	if len(rest) == 0 && err == nil {
 		v.release()
 		return
@@ -265,6 +269,17 @@ func (v *svc) takeLock() (*os.File, error) {
 			return nil, fmt.Errorf("end what is left of an earlier run: %w", err)
 		}
 	}
+}
+
+// lockIsFree reports that nobody has the service's lock, which a process of the run has unless it has closed it.
+func (v *svc) lockIsFree() bool {
+	path := filepath.Join(v.sup.o.Locks, v.name+".lock")
+	fd, err := unix.Open(path, unix.O_RDWR|unix.O_NOFOLLOW|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	return unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) == nil
 }
 
 func (v *svc) lockHeld(path string, err error) error {
