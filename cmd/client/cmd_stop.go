@@ -28,21 +28,20 @@ func (a *app) stop(ctx context.Context, names []string) error {
 		if err != nil {
 			return err
 		}
-		var services []api.Service
+		r, err := api.ServiceStop.Call(ctx, c, api.NamesParams{Names: names})
+		if err != nil {
+			return err
+		}
 		for i, name := range names {
-			s, err := one(api.ServiceStop.Call(ctx, c, api.NamesParams{Names: []string{name}}))
-			if err != nil {
-				return err
-			}
+			s := &r.Services[i]
 			if was := before.Services[i].State; s.State == was && !service.State(was).Alive() {
 				s.Killed = nil // by the stop before this one
 				a.say("%s: not running", name)
 			} else {
-				a.say("%s: %s", name, outcome(s))
+				a.say("%s: %s", name, outcome(*s))
 			}
-			services = append(services, s)
 		}
-		return a.show(newDocument(a.daemonOf(ctx, c), services, names))
+		return a.show(newDocument(a.daemonOf(ctx, c), r.Services, names))
 	})
 }
 

@@ -91,18 +91,18 @@ func (d *daemon) serviceRun(ctx context.Context, p api.RunParams) (api.RunResult
 
 // each does f for every name, in order, and stops at the first error.
 func (d *daemon) each(names []string, env []string, f func(name string) (service.Status, error)) (api.ServicesResult, error) {
-	var r api.ServicesResult
 	if len(names) == 0 {
-		return r, &hob.Error{Code: api.CodeUsage, Message: "no service was named"}
+		return api.ServicesResult{}, &hob.Error{Code: api.CodeUsage, Message: "no service was named"}
 	}
+	var all []service.Status
 	for _, name := range names {
 		st, err := f(name)
 		if err != nil {
-			return r, d.unknown(err, names)
+			return api.ServicesResult{}, d.unknown(err, names)
 		}
-		r.Services = append(r.Services, d.document(st, env))
+		all = append(all, st)
 	}
-	return r, nil
+	return api.ServicesResult{Services: d.documents(all, env)}, nil
 }
 
 func (d *daemon) serviceStart(ctx context.Context, p api.NamesParams) (api.ServicesResult, error) {
@@ -110,8 +110,12 @@ func (d *daemon) serviceStart(ctx context.Context, p api.NamesParams) (api.Servi
 }
 
 func (d *daemon) serviceStop(_ context.Context, p api.NamesParams) (api.ServicesResult, error) {
+	if r, err := d.each(p.Names, nil, d.sup.Status); err != nil {
+		return r, err // nothing is stopped when one of them is not known
+	}
 	// The client may go: what it asked for is done all the same, with the grace that was set.
-	return d.each(p.Names, nil, func(name string) (service.Status, error) { return d.sup.Stop(context.Background(), name) })
+	all, err := d.sup.Stop(context.Background(), p.Names...)
+	return api.ServicesResult{Services: d.documents(all, nil)}, err
 }
 
 func (d *daemon) serviceRestart(ctx context.Context, p api.NamesParams) (api.ServicesResult, error) {
@@ -151,7 +155,6 @@ func signalNumber(s string) (syscall.Signal, error) {
 }
 
 func (d *daemon) serviceList(_ context.Context, p api.NamesParams) (api.ServicesResult, error) {
-	r := api.ServicesResult{Services: []api.Service{}}
 	if len(p.Names) > 0 {
 		r, err := d.each(p.Names, p.Env, d.sup.Status)
 		for i := range r.Services {
@@ -161,10 +164,7 @@ func (d *daemon) serviceList(_ context.Context, p api.NamesParams) (api.Services
 		}
 		return r, err
 	}
-	for _, st := range d.sup.List() {
-		r.Services = append(r.Services, d.document(st, nil))
-	}
-	return r, nil
+	return api.ServicesResult{Services: d.documents(d.sup.List(), nil)}, nil
 }
 
 func (d *daemon) serviceWait(ctx context.Context, p api.WaitParams) (api.ServicesResult, error) {
@@ -203,11 +203,8 @@ func (d *daemon) up(ctx context.Context, r *hob.Request) (any, error) {
 }
 
 func (d *daemon) projectDown(context.Context, api.None) (api.DownResult, error) {
-	r := api.DownResult{Services: []api.Service{}}
 	// What had to be killed is known until a service is forgotten.
-	for _, st := range d.sup.StopAll(context.Background(), false) {
-		r.Services = append(r.Services, d.document(st, nil))
-	}
+	r := api.DownResult{Services: d.documents(d.sup.StopAll(context.Background(), false), nil)}
 	d.sup.StopAll(context.Background(), true)
 	return r, nil
 }

@@ -64,9 +64,8 @@ func (d *daemon) projectUp(ctx context.Context, r *hob.Request, p api.UpParams) 
 	if err != nil && !errors.As(err, &died) {
 		return api.UpResult{}, err
 	}
-	result := api.UpResult{Services: []api.Service{}}
+	result := api.UpResult{Services: d.documents(all, nil)}
 	for _, st := range all {
-		result.Services = append(result.Services, d.document(st, nil))
 		if st.State == service.Failed || st.State == service.Stopped {
 			result.Failed = append(result.Failed, st.Name)
 		}

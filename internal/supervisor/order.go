@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 
@@ -74,10 +75,15 @@ func (s *Supervisor) closure(name string) []service.Need {
 // is no such order. It waits until nothing of any is left; when ctx ends there is no more grace. With
 // forget the ad-hoc ones are forgotten, their logs kept.
 func (s *Supervisor) StopAll(ctx context.Context, forget bool) []service.Status {
-	all := s.services()
-	byName := make(map[string]service.Status, len(all))
-	names := make([]string, len(all))
-	for i, v := range all {
+	all, _ := s.stopInOrder(s.services(), func(v *svc) (service.Status, error) { return s.stopOne(ctx, v, forget), nil })
+	return all
+}
+
+// stopInOrder calls stop for each once it has returned for all that need it.
+func (s *Supervisor) stopInOrder(some []*svc, stop func(*svc) (service.Status, error)) ([]service.Status, error) {
+	byName := make(map[string]service.Status, len(some))
+	names := make([]string, len(some))
+	for i, v := range some {
 		byName[v.name], names[i] = v.status(), v.name
 	}
 	order := sorted(names, func(name string) []service.Need { return byName[name].Needs })
@@ -86,21 +92,23 @@ func (s *Supervisor) StopAll(ctx context.Context, forget bool) []service.Status 
 	for i, name := range order {
 		rank[name], stopped[name] = i, make(chan struct{})
 	}
-	out := make([]service.Status, len(all))
+	out, errs := make([]service.Status, len(some)), make([]error, len(some))
 	var wg sync.WaitGroup
-	for i, v := range all {
+	for i, v := range some {
 		wg.Go(func() {
-			defer close(stopped[v.name])
-			for _, other := range names {
+			for _, other := range order {
 				if rank[other] > rank[v.name] && needs(byName[other], v.name) {
 					<-stopped[other]
 				}
 			}
-			out[i] = s.stopOne(ctx, v, forget)
+			out[i], errs[i] = stop(v)
+			if slices.Index(names, v.name) == i { // a name may be there twice
+				close(stopped[v.name])
+			}
 		})
 	}
 	wg.Wait()
-	return out
+	return out, errors.Join(errs...)
 }
 
 func (s *Supervisor) stopOne(ctx context.Context, v *svc, forget bool) service.Status {

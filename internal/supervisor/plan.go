@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"sync"
 
@@ -110,6 +111,9 @@ func (s *Supervisor) learn(spec service.Spec) (v *svc, restart bool, err error) 
 		return v, true, nil
 	}
 	spec.Env, spec.Color = st.Env, st.Color
+	if reflect.DeepEqual(st.Spec, spec) && st.Generation > 0 { // one that never ran may not be on disk yet
+		return v, false, nil
+	}
 	if !v.send(event{kind: evSpec, spec: &spec}) {
 		return nil, false, ErrClosed
 	}

@@ -190,14 +190,18 @@ func (s *Supervisor) Start(ctx context.Context, name string) (service.Status, er
 	return v.start(ctx, event{}, false)
 }
 
-// Stop stops a service with its tree, and waits until nothing of it is left. One that is not
-// running stays as it is.
-func (s *Supervisor) Stop(ctx context.Context, name string) (service.Status, error) {
-	v, err := s.get(name)
-	if err != nil {
-		return service.Status{}, err
+// Stop stops services with their trees, each when nothing among them runs any more that needs it, and waits until
+// nothing of any is left; when ctx ends there is no more grace. Those that are not running stay as they are.
+func (s *Supervisor) Stop(ctx context.Context, names ...string) ([]service.Status, error) {
+	some := make([]*svc, len(names))
+	for i, name := range names {
+		v, err := s.get(name)
+		if err != nil {
+			return nil, err
+		}
+		some[i] = v
 	}
-	return v.stop(ctx)
+	return s.stopInOrder(some, func(v *svc) (service.Status, error) { return v.stop(ctx) })
 }
 
 // Restart stops and starts a service; env, when not nil, is its environment from now on.
