@@ -23,13 +23,19 @@ func (w *world) onGuard(n int) (pid int) {
 	w.t.Helper()
 	w.eventually(fmt.Sprintf("there is exactly one sentry, and it keeps the FIFOs of %d services", n), func() bool {
 		pids := w.sentries()
-		if len(pids) != 1 || len(fifosOf(pids[0])) != n {
+		if len(pids) != 1 || len(fifosOf(pids[0])) != n || !w.employs(pids[0]) {
 			return false
 		}
 		pid = pids[0]
 		return true
 	})
 	return pid
+}
+
+// employs reports whether a sentry is the daemon's own: an earlier one leaves only once the next one is there.
+func (w *world) employs(sentry int) bool {
+	info, err := process.Stat(sentry)
+	return err == nil && info.PPid == w.pid()
 }
 
 // fifosOf are the FIFOs that a process has open.
@@ -402,11 +408,13 @@ func TestSentryIsOfNoTree(t *testing.T) {
 	w.ok("run", "api", "--", "sleep", "1000")
 	other := *w
 	other.project = inner
-	w.eventually("both have a sentry that keeps what is theirs", func() bool {
-		pids := w.sentries()
-		return len(pids) == 2 && len(fifosOf(pids[0]))+len(fifosOf(pids[1])) == 3
-	})
-	before := w.sentries()
+	var before []int
+	guarded := func() bool {
+		before = w.sentries()
+		return len(before) == 2 && len(fifosOf(before[0]))+len(fifosOf(before[1])) == 3 &&
+			(w.employs(before[0]) && other.employs(before[1]) || w.employs(before[1]) && other.employs(before[0]))
+	}
+	w.eventually("both have a sentry that keeps what is theirs", guarded)
 	for range 2 { // the second time hobd and sentry have other parents
 		s := w.doc(0, "ps", "web").Service
 		for _, pid := range before {
@@ -415,8 +423,7 @@ func TestSentryIsOfNoTree(t *testing.T) {
 		was := other.pid()
 		other.kill(was, syscall.SIGKILL)
 		other.back(was)
-		w.eventually("the sentries are two again", func() bool { return len(w.sentries()) == 2 })
-		before = w.sentries()
+		w.eventually("the sentries are two again", guarded)
 	}
 	job := other.doc(0, "ps", "job").Service.Pid
 	w.ok("stop", "web")

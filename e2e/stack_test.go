@@ -81,8 +81,13 @@ func newStack(t *testing.T) *stack {
 	s.needs("PostgreSQL", "bin/pg", "initdb", "--version")
 	s.needs("PostgreSQL", "bin/pg", "pg_isready", "--version")
 	s.needs("Redis", "redis-server", "--version")
-	// Whatever happened, the databases leave in good order: killed, PostgreSQL leaves shared memory behind.
-	t.Cleanup(func() { s.hob("down") })
+	// Whatever happened: killed, PostgreSQL would leave shared memory behind, and its processes don't show whose they are.
+	t.Cleanup(func() {
+		s.hob("down")
+		for _, pid := range s.in(".") {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	})
 	return s
 }
 
@@ -130,9 +135,10 @@ func (s *stack) settle() {
 	}))
 }
 
-// up brings all of it up. initdb alone can take very long on a slow disk.
+// up brings all of it up, each in one run. initdb alone can take very long on a slow disk.
 func (s *stack) up() {
 	s.t.Helper()
+	before := s.list()
 	up := s.follow("up")
 	select {
 	case <-up.exited:
@@ -143,6 +149,7 @@ func (s *stack) up() {
 	all := s.list()
 	for name, state := range map[string]string{"initdb": "done", "db": "ready", "cache": "ready", "web": "ready"} {
 		require.Equal(s.t, state, all[name].State, name)
+		require.Equal(s.t, before[name].Generation+1, all[name].Generation, name)
 	}
 }
 
@@ -157,6 +164,15 @@ func (s *stack) visit() {
 	text, err := io.ReadAll(r.Body)
 	require.NoError(s.t, err)
 	require.Equal(s.t, fmt.Sprintf("200 OK postgres %d, redis %[1]d\n", s.visits), r.Status+" "+string(text))
+}
+
+// session has PostgreSQL work for a session without end, which does not notice when its postmaster has gone.
+func (s *stack) session() *follower {
+	s.t.Helper()
+	f := s.follow("exec", "db", "--", "bin/pg", "psql", "-h", filepath.Join(s.project, ".pg"), "-U", "app", "-d", "postgres",
+		"-c", "DO $$ BEGIN RAISE NOTICE 'busy'; LOOP END LOOP; END $$")
+	s.eventually("the session is busy", func() bool { return strings.Contains(f.stderr.String(), "busy") })
+	return f
 }
 
 // dbIsBack waits until db is ready with another process than before, and nothing is left of the one before.
@@ -204,11 +220,13 @@ func TestStack(t *testing.T) {
 	s.visit()
 	s.visit()
 
-	// PostgreSQL is killed: another one recovers what it wrote. Its other processes have overwritten their environment, with
-	// the mark, and are of sessions of their own.
+	// PostgreSQL is killed: another one recovers what it wrote, once all of the first have gone. They have overwritten their
+	// environment, with the mark, and each is of a session of its own.
 	before := s.list()
+	session := s.session()
 	s.kill(before["db"].Pid, syscall.SIGKILL)
 	s.dbIsBack(before["db"])
+	require.NotZero(t, session.wait(), "it lost its server")
 	require.Equal(t, 1+before["db"].Restarts, s.list()["db"].Restarts)
 	s.requireSame(before, "cache", "web")
 	s.visit()
@@ -225,28 +243,32 @@ func TestStack(t *testing.T) {
 
 	// Both at once.
 	was = s.pid()
+	session = s.session()
 	s.kill(was, syscall.SIGKILL)
 	s.kill(before["db"].Pid, syscall.SIGKILL)
 	s.back(was)
 	s.dbIsBack(before["db"])
+	require.NotZero(t, session.wait(), "it lost its server")
 	s.requireSame(before, "cache", "web")
 	s.visit()
 
 	// In good order, under a web server that stays.
 	before = s.list()
+	session = s.session()
 	s.ok("restart", "db")
 	s.dbIsBack(before["db"])
+	require.NotZero(t, session.wait(), "it was asked to leave")
 	s.requireSame(before, "cache", "web")
 	s.visit()
 
 	before = s.list()
-	down := s.doc(0, "down")
-	require.Len(t, down.Services, 3)
-	for _, service := range down.Services {
-		require.Equal(t, "stopped", service.State, service.Name)
+	for _, service := range s.doc(0, "down").Services {
 		require.Empty(t, service.Killed, service.Name)
-		require.Empty(t, s.marked(service.Name))
-		s.requireNoProcess(before[service.Name].Pid)
+	}
+	for name, service := range s.list() {
+		require.Contains(t, []string{"stopped", "done"}, service.State, name)
+		require.Empty(t, s.marked(name))
+		require.True(t, service.Pid == 0 && (name == "initdb" || !running(before[name].Pid)), name)
 	}
 	require.Empty(t, s.in("."))
 	require.Empty(t, openers(s.inst().LockPath()))

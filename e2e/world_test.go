@@ -7,9 +7,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -234,15 +236,14 @@ func (w *world) endDaemon(lockFile string) {
 // sentries are the sentries of this world that run, of all its projects.
 func (w *world) sentries() []int {
 	var pids []int
-	lines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
-	for _, path := range lines {
+	for _, pid := range processes() {
+		path := fmt.Sprintf("/proc/%d/cmdline", pid)
 		line, err := os.ReadFile(path)
 		if args := strings.Split(string(line), "\x00"); err != nil || len(args) < 3 || args[1] != "sentry" {
 			continue
 		}
 		env, _ := os.ReadFile(filepath.Join(filepath.Dir(path), "environ"))
 		if bytes.Contains(append([]byte{0}, env...), []byte("\x00HOB_STATE_DIR="+filepath.Dir(w.home)+"/")) {
-			pid, _ := strconv.Atoi(strings.Split(path, "/")[2])
 			pids = append(pids, pid)
 		}
 	}
@@ -252,16 +253,45 @@ func (w *world) sentries() []int {
 // openers are the processes that have the file open.
 func openers(path string) []int {
 	var pids []int
-	fds, _ := filepath.Glob("/proc/[0-9]*/fd/*")
-	for _, fd := range fds {
-		if to, err := os.Readlink(fd); err == nil && strings.TrimSuffix(to, " (deleted)") == path {
-			pid, _ := strconv.Atoi(strings.Split(fd, "/")[2])
-			if pid != os.Getpid() && (len(pids) == 0 || pids[len(pids)-1] != pid) {
-				pids = append(pids, pid)
-			}
+	for _, pid := range processes() {
+		if pid != os.Getpid() && hasOpen(pid, path) {
+			pids = append(pids, pid)
 		}
 	}
 	return pids
+}
+
+// processes are the numbers of all, the dead included.
+func processes() []int {
+	dir, err := os.Open("/proc")
+	if err != nil {
+		return nil
+	}
+	defer dir.Close()
+	names, _ := dir.Readdirnames(-1)
+	var pids []int
+	for _, name := range names {
+		if pid, err := strconv.Atoi(name); err == nil {
+			pids = append(pids, pid)
+		}
+	}
+	slices.Sort(pids)
+	return pids
+}
+
+func hasOpen(pid int, path string) bool {
+	dir, err := os.Open(fmt.Sprintf("/proc/%d/fd", pid))
+	if err != nil {
+		return false
+	}
+	defer dir.Close()
+	fds, _ := dir.Readdirnames(-1)
+	for _, fd := range fds {
+		if to, err := os.Readlink(filepath.Join(dir.Name(), fd)); err == nil && strings.TrimSuffix(to, " (deleted)") == path {
+			return true
+		}
+	}
+	return false
 }
 
 // endMarked ends every process that carries a mark of the instance.
