@@ -449,3 +449,39 @@ func TestLogsAreRotated(t *testing.T) {
 	}
 	require.Contains(t, w.ok("logs", "-n1", "web").stdout, "20 line 100 of")
 }
+
+// TestProcfile: each process has a port of its own that nobody has, and keeps it; nothing is started again.
+func TestProcfile(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	taken, err := net.Listen("tcp", ":5100")
+	if err == nil { // else somebody else has it, which is as good
+		defer taken.Close()
+	}
+	procfile := filepath.Join(w.project, "Procfile")
+	require.NoError(t, os.WriteFile(procfile, []byte("# two\nweb: echo port $PORT; exec sleep 1000\nworker:echo port $PORT; exec sleep 1000\n"), 0o644))
+	w.ok("up")
+	ports := map[string]string{}
+	for _, name := range []string{"web", "worker"} {
+		w.ok("wait", name, "--for", "log:port")
+		ports[name] = strings.TrimSpace(strings.TrimPrefix(w.ok("logs", name).stdout, "port "))
+		n, err := strconv.Atoi(ports[name])
+		require.NoError(t, err)
+		require.Greater(t, n, 5100)
+		require.Equal(t, "Procfile", w.list()[name].Source)
+	}
+	require.NotEqual(t, ports["web"], ports["worker"])
+	before := w.list()
+	w.ok("up")
+	for name, s := range w.list() {
+		require.Equal(t, before[name].Pid, s.Pid, name)
+	}
+	w.ok("restart", "web")
+	require.Equal(t, "port "+ports["web"]+"\n", w.ok("logs", "-n1", "web").stdout)
+	w.kill(before["worker"].Pid, syscall.SIGKILL)
+	w.eventually("its end is seen", func() bool { return w.list()["worker"].State == "failed" })
+
+	require.NoError(t, os.WriteFile(procfile, []byte("web: sleep 1000\nno process here\n"), 0o644))
+	e := w.failure(2, "up")
+	require.Regexp(t, `^Procfile:2:`, e.Message)
+}
