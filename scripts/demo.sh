@@ -1,7 +1,8 @@
 #!/bin/sh
 # Shows hob at work: a small web server becomes a service of a project, is asked over HTTP, and is
-# stopped with everything else. All of it happens in a temporary directory, which is removed, and
-# with a HOME of its own. Exits with 1 when anything is not as it should be.
+# stopped with everything else; then two come from a file, and go on when hobd is killed. All of it
+# happens in a temporary directory, which is removed, and with a HOME of its own. Exits with 1 when
+# anything is not as it should be.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -34,15 +35,32 @@ alive() {
 # number reads "key":N from a document on stdin, the first one.
 number() { grep -o "\"$1\":[0-9]*" | head -n 1 | cut -d : -f 2; }
 
+# pid_of prints the pid of a service.
+pid_of() { hob ps "$1" --json | grep -o '"services":.*' | number pid; }
+
+# gone waits until none of the processes is left.
+gone() {
+  left=100
+  for pid; do
+    while alive "$pid"; do
+      left=$((left - 1))
+      [ "$left" -gt 0 ] || die "pid $pid is still there"
+      sleep 0.1
+    done
+  done
+}
+
 work=$(mktemp -d)
 work=$(cd "$work" && pwd -P)
-web= hobd=
+web= api= hobd=
 finish() {
   code=$?
   trap - EXIT
   # Only once HOME is ours: this must never reach a project of the caller's.
-  [ "$HOME" != "$work/home" ] || hob -q -C "$HOME/shop" down || true
-  for pid in $web $hobd; do
+  for project in shop forum; do
+    [ "$HOME" != "$work/home" ] || [ ! -d "$HOME/$project" ] || hob -q -C "$HOME/$project" down || true
+  done
+  for pid in $web $api $hobd; do
     ! alive "$pid" || kill -KILL "$pid" 2>/dev/null || true
   done
   cd /
@@ -69,7 +87,7 @@ cd "$HOME/shop"
 
 say "Run the server as a service called web. The first call starts hobd by itself."
 show hob run web -- httpd
-web=$(hob ps web --json | grep -o '"services":.*' | number pid)
+web=$(pid_of web)
 hobd=$(hob daemon status --json | number pid)
 [ -n "$web" ] && alive "$web" || die "no process of web runs"
 [ -n "$hobd" ] && alive "$hobd" || die "hobd does not run"
@@ -107,12 +125,49 @@ esac
 
 say "Stop everything. Nothing is left."
 show hob down
+gone "$web" "$hobd"
+web= hobd=
+if show hob daemon status; then die "daemon status says that it runs"; fi
+
+say "Another project says in a file what it needs. Each service is started when what it needs is ready."
+mkdir "$HOME/forum"
+cd "$HOME/forum"
+cat >hob.toml <<'TOML'
+[services.api]
+run   = "httpd"
+ready = { log = "^listening on " }
+
+[services.web]
+run   = "httpd"
+needs = ["api"]
+ready = { log = "^listening on " }
+TOML
+show cat hob.toml
+show hob check
+show hob up
+show hob ps
+api=$(pid_of api) web=$(pid_of web) hobd=$(hob daemon status --json | number pid)
+[ -n "$api" ] && alive "$api" || die "no process of api runs"
+[ -n "$web" ] && alive "$web" || die "no process of web runs"
+[ -n "$hobd" ] && alive "$hobd" || die "hobd does not run"
+
+say "hobd is killed. The services run on, and another hobd takes them over."
+show kill -KILL "$hobd"
+gone "$hobd"
+show hob ps
+[ "$(pid_of api) $(pid_of web)" = "$api $web" ] || die "ps shows other processes than $api and $web"
+alive "$api" && alive "$web" || die "pid $api or $web has not lived on"
 left=100
-while alive "$web" || alive "$hobd"; do
+until next=$(hob daemon status --json | number pid) && [ -n "$next" ] && [ "$next" != "$hobd" ]; do
   left=$((left - 1))
-  [ "$left" -gt 0 ] || die "pid $web or $hobd is still there"
+  [ "$left" -gt 0 ] || die "there is no other hobd"
   sleep 0.1
 done
-if show hob daemon status; then die "daemon status says that it runs"; fi
+hobd=$next
+
+say "Stop these, too. Nothing is left."
+show hob down
+gone "$api" "$web" "$hobd"
+api= web= hobd=
 
 say "That was all. The directory is removed."
