@@ -166,6 +166,9 @@ web = { run = "sleep 1000" }
 	w.ok("down")
 	w.ok("up", "api")
 	require.Equal(t, "migrated\nmigrated\n", w.read("runs"))
+	for name, s := range w.list() {
+		require.Zero(t, s.Restarts, "%s: a start that waited for a need is no restart", name)
+	}
 	require.Equal(t, 4, w.hob("up", "nothing").code)
 	require.Contains(t, w.failure(1, "run", "web", "--", "sleep", "1").Message, "hob.toml")
 	// start takes what is needed along, too.

@@ -183,7 +183,11 @@ func isRegular(path string) bool {
 // eventually polls until ok, and fails the test when it never is.
 func (w *world) eventually(what string, ok func() bool) {
 	w.t.Helper()
-	require.Eventually(w.t, ok, patience, 5*time.Millisecond, "%s\nlog: %s", what, w.daemonLog())
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			require.Fail(w.t, "it never came: "+what, "log: %s", w.daemonLog())
+		}
+	}
 }
 
 // kill signals a process that this test's hob started.

@@ -148,6 +148,7 @@ func (p *progress) line(ev api.Event) string {
 		line += fmt.Sprintf(" (pid %d) in %v", ev.Pid, ev.Time.Sub(p.began[ev.Service]).Round(time.Millisecond))
 	case service.Waiting:
 		line += " " + ev.Why
+	case service.Done:
 	default:
 		if ev.Why != "" {
 			line += ": " + ev.Why

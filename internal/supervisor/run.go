@@ -38,10 +38,10 @@ func (v *svc) accept(ev event) {
 // spawn starts a run. The state goes to disk before the fork and again after it: whatever dies in
 // between, the next daemon knows what to look for.
 func (v *svc) spawn(ev event) {
-	if ev.auto && v.st.Exit != nil {
+	again := ev.patient && v.st.Exit != nil // not the end of somebody's wait for a need
+	if v.accept(ev); again {
 		v.st.Restarts++
 	}
-	v.accept(ev)
 	v.st.Exit = nil
 	v.st.Generation++
 	v.st.Pid, v.st.Start = 0, 0
