@@ -488,3 +488,18 @@ func TestProcfile(t *testing.T) {
 	e := w.failure(2, "up")
 	require.Regexp(t, `^Procfile:2:`, e.Message)
 }
+
+// TestFailingStartsLeakNothing: what is made for a run's readiness goes with a run that comes to nothing.
+func TestFailingStartsLeakNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.toml("[services]\nfd = { run = ['./not-a-program'], ready = { fd = 5 } }\nnotify = { run = ['./not-a-program'], ready = { notify = true } }\n")
+	require.NoError(t, os.WriteFile(filepath.Join(w.project, "not-a-program"), []byte("no #! line"), 0o755))
+	w.hob("up")
+	before := len(descriptors(t, w.pid()))
+	for range 10 {
+		require.Equal(t, 1, w.hob("start", "fd").code)
+		require.Equal(t, 1, w.hob("start", "notify").code)
+	}
+	w.eventually("it has no more descriptors than before", func() bool { return len(descriptors(t, w.pid())) <= before })
+}

@@ -35,7 +35,7 @@ func (v *svc) prepare() (*attempt, error) {
 		err = v.openReadyFD(run, unix.O_RDWR)
 	}
 	if err != nil {
-		run.close()
+		run.abandon()
 		return nil, err
 	}
 	return run, nil
@@ -127,6 +127,12 @@ func (v *svc) watchReady(run *attempt) {
 	}()
 }
 
+// abandon is for a run that nobody waits for.
+func (r *attempt) abandon() {
+	r.close()
+	r.closeFiles()
+}
+
 func (r *attempt) closeFiles() {
 	if r.notify != nil {
 		_ = r.notify.Close()
@@ -165,12 +171,10 @@ func (v *svc) rejoin() error {
 	}
 	switch {
 	case err != nil:
-		run.close()
-		run.closeFiles()
+		run.abandon()
 		return fmt.Errorf("watch the readiness of an adopted service: %w", err)
 	case v.st.State == service.Starting && run.fd != nil && saidSo(run.fd):
-		run.close()
-		run.closeFiles()
+		run.abandon()
 		go v.post(event{kind: evReady, generation: v.st.Generation})
 	case v.st.State == service.Starting:
 		v.watchReady(run)

@@ -121,7 +121,7 @@ func (v *svc) exec() error {
 		Output: out, Lock: lock, Extra: run.extra, Mark: v.mark()})
 	run.started()
 	if err != nil {
-		run.close()
+		run.abandon()
 		return err
 	}
 	fault.Point("service.forked")
