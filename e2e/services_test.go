@@ -211,8 +211,9 @@ func (w *world) possessions() map[string]int {
 // goroutines ends the daemon with SIGQUIT and counts what it dumps.
 func (w *world) goroutines() int {
 	w.t.Helper()
-	w.kill(w.pid(), syscall.SIGQUIT)
-	w.eventually("it is gone", func() bool { return len(openers(w.inst().LockPath())) == 0 })
+	pid := w.pid()
+	w.kill(pid, syscall.SIGQUIT)
+	w.eventually("it is gone", func() bool { return !running(pid) }) // its sentry starts another one
 	n := strings.Count(w.daemonLog(), "\ngoroutine ")
 	require.Positive(w.t, n)
 	return n
