@@ -69,6 +69,9 @@ type stack struct {
 // newStack makes one that belongs to the caller: it is for root then, and will not work.
 func newStack(t *testing.T) *stack {
 	t.Helper()
+	if out, err := exec.Command("id", "-un").CombinedOutput(); err != nil {
+		t.Skipf("PostgreSQL takes no user id without a name: %s", out)
+	}
 	s := &stack{world: newWorld(t)}
 	const example = "../examples/stack"
 	for _, dir := range []string{"bin", "web"} { // and not what a run of the example has left there
