@@ -169,7 +169,7 @@ func TestChaos(t *testing.T) {
 	require.Equal(t, len(marks), len(slices.Compact(slices.Sorted(slices.Values(marks)))), "a run was started twice: %v", marks)
 	require.LessOrEqual(t, len(marks), w.list()["crasher"].Generation)
 	said := strings.Split(strings.TrimSpace(strings.ReplaceAll(w.ok("logs", "-n100000", "crasher").stdout, "crasher ", "")), "\n")
-	require.Equal(t, marks, said)
+	require.Equal(t, marks, said, "what the crasher said\nlog: %s", w.daemonLog())
 	t.Logf("%d kills, %d lines of 100 bytes, %d starts of the crasher", rounds, total, len(marks))
 }
 
