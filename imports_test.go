@@ -32,12 +32,14 @@ var rooms = map[string][]string{
 	"internal/fault": {}, "internal/instance": {}, "internal/ipc": {"fault"}, "internal/lock": {"fault"},
 	"internal/process": {"fault"}, "internal/service": {}, "internal/servicelog": {"fault"}, "internal/version": {},
 	"internal/sdnotify": {}, "internal/sockets": {}, "internal/sentry": {"process", "fault"},
-	"e2e": {},
+	"internal/tty": {},
+	"e2e":          {},
 }
 
 // only says which rooms alone may import a package from outside, directly.
 var only = map[string][]string{
 	"github.com/adrg/xdg":                      {"internal/instance"},
+	"github.com/creack/pty":                    {"internal/tty"},
 	"github.com/lmittmann/tint":                {"cmd/daemon", "cmd/client"},
 	"github.com/spf13/cobra":                   {"cmd/client"},
 	"github.com/sourcegraph/jsonrpc2":          {"internal/ipc"},
