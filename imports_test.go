@@ -18,10 +18,10 @@ var rooms = map[string][]string{
 
 	"cmd/client":      {"hob", "api", "service", "instance", "store", "servicelog", "version"},
 	"cmd/client/hob":  {"cmd/client"},
-	"cmd/daemon":      {"hob", "api", "service", "instance", "store", "config", "supervisor", "sentry", "version", "fault"},
+	"cmd/daemon":      {"hob", "api", "service", "instance", "store", "config", "supervisor", "sentry", "process", "version", "fault"},
 	"cmd/daemon/hobd": {"cmd/daemon"},
 
-	"internal/supervisor": {"service", "process", "servicelog", "readiness", "sdnotify", "fault"},
+	"internal/supervisor": {"service", "process", "servicelog", "readiness", "sdnotify", "sockets", "activation", "proxy", "tty", "fault"},
 	"internal/readiness":  {"service", "process", "servicelog", "sdnotify", "sockets"},
 	"internal/config":     {"service"},
 	"internal/spawn":      {"probe", "lock", "instance", "process", "fault"},
@@ -31,7 +31,7 @@ var rooms = map[string][]string{
 
 	"internal/fault": {}, "internal/instance": {}, "internal/ipc": {"fault"}, "internal/lock": {"fault"},
 	"internal/process": {"fault"}, "internal/service": {}, "internal/servicelog": {"fault"}, "internal/version": {},
-	"internal/sdnotify": {}, "internal/sockets": {}, "internal/sentry": {"process", "fault"},
+	"internal/sdnotify": {}, "internal/sockets": {}, "internal/activation": {"sockets"}, "internal/proxy": {}, "internal/sentry": {"process", "fault"},
 	"internal/tty": {},
 	"e2e":          {},
 }

@@ -29,7 +29,6 @@ type handle struct {
 const strangerPoll = 50 * time.Millisecond
 
 func forkExec(path string, args []string, attr *syscall.ProcAttr) (int, *handle, error) {
-	attr.Sys = &syscall.SysProcAttr{Setsid: true}
 	pid, err := syscall.ForkExec(path, args, attr)
 	if err != nil {
 		return 0, nil, err

@@ -19,10 +19,10 @@ type handle struct {
 	conn syscall.RawConn
 }
 
-// forkExec starts a process in a session of its own.
+// forkExec starts a process.
 func forkExec(path string, args []string, attr *syscall.ProcAttr) (int, *handle, error) {
 	fd := -1
-	attr.Sys = &syscall.SysProcAttr{Setsid: true, PidFD: &fd}
+	attr.Sys.PidFD = &fd
 	pid, err := syscall.ForkExec(path, args, attr)
 	if err != nil {
 		return 0, nil, err

@@ -22,6 +22,8 @@ type Process struct {
 	released bool
 }
 
+var errExited = fmt.Errorf("it has exited: %w", os.ErrProcessDone)
+
 func newProcess(id ID, mark string, h *handle) *Process {
 	return &Process{id: id, mark: mark, h: h, done: make(chan struct{})}
 }
@@ -57,7 +59,7 @@ func Adopt(id ID, mark string) (*Process, error) {
 	}
 	info, err := id.look()
 	if err == nil && info.Dead() && !h.isChild() {
-		err = fmt.Errorf("it has exited: %w", os.ErrProcessDone)
+		err = errExited
 	}
 	if err != nil {
 		h.close()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 )
@@ -22,9 +23,11 @@ type Spec struct {
 	Args   []string // the whole argv; empty: only Path
 	Env    []string // the whole environment, nothing is inherited
 	Dir    string   // working directory; "": the caller's
+	TTY    *os.File // the slave of a terminal, pty(7): stdin, stdout, stderr and the session's own; nil: none. Output is not used then
 	Output *os.File // stdout and stderr; should be a fresh blocking descriptor, since the mode is shared; nil: /dev/null
 	Lock   *os.File // inherited at LockDescriptor; nil: none
 	Extra  []Extra  // more descriptors
+	Via    []string // argv of a program that calls [ExecStep] and executes Path in its place; empty: none
 	Mark   string   // put into Env as MarkName; "": Env stays as it is and the tree is found without a mark
 }
 
@@ -35,26 +38,27 @@ type Extra struct {
 }
 
 // Start executes s in a session and group of its own, with /dev/null as stdin and no other descriptors than those
-// named, provided that all others of this process are close-on-exec, as Go makes them. It returns after execve(2): an error means that nothing runs, and wraps the errno (ENOENT, EACCES, ENOEXEC, …).
-// The caller keeps Output, Lock and Extra and closes them. The process is not killed when the caller ends.
+// named, provided that all others of this process are close-on-exec, as Go makes them. It returns after execve(2), that of Path also with Via: an error
+// means that nothing runs, and wraps the errno (ENOENT, EACCES, ENOEXEC, …). The caller keeps TTY, Output, Lock and Extra and closes them. The process is not killed when the caller ends.
 func Start(s Spec) (*Process, error) {
 	// No zombie may be collected between fork and the entry in the list of leaders.
 	reaping.RLock()
 	defer reaping.RUnlock()
 
-	null, err := os.Open(os.DevNull)
+	input, output, end, err := s.stdio()
 	if err != nil {
 		return nil, err
 	}
-	defer null.Close()
-	output := s.Output
-	if output == nil {
-		if output, err = os.OpenFile(os.DevNull, os.O_WRONLY, 0); err != nil {
+	defer end()
+	var via *step
+	if len(s.Via) > 0 {
+		if via, err = newStep(s.Via, s.Extra); err != nil {
 			return nil, err
 		}
-		defer output.Close()
+		defer via.close()
+		s.Extra = append(slices.Clone(s.Extra), Extra{FD: via.status, File: via.theirs})
 	}
-	files := []*os.File{null, output}
+	files := []*os.File{input, output}
 	if s.Lock != nil {
 		files = append(files, s.Lock)
 	}
@@ -66,14 +70,36 @@ func Start(s Spec) (*Process, error) {
 	}
 	var p *Process
 	err = withDescriptors(files, nil, func(fds []uintptr) error {
-		p, err = s.fork(fds)
+		p, err = s.fork(fds, via)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
+	if via != nil {
+		if err := via.wait(); err != nil {
+			p.h.destroy()
+			return nil, s.explain(err)
+		}
+	}
 	p.begin()
 	return p, nil
+}
+
+// stdio gives what the process reads and what it writes to. end closes what was opened for that.
+func (s Spec) stdio() (input, output *os.File, end func(), err error) {
+	if s.TTY != nil {
+		return s.TTY, s.TTY, func() {}, nil
+	}
+	input, err = os.Open(os.DevNull)
+	if err != nil || s.Output != nil {
+		return input, s.Output, func() { input.Close() }, err
+	}
+	output, err = os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		input.Close()
+	}
+	return input, output, func() { input.Close(); output.Close() }, err
 }
 
 // withDescriptors calls f with the descriptors of the files, which cannot be closed meanwhile. It does not use
@@ -94,12 +120,16 @@ func withDescriptors(files []*os.File, fds []uintptr, f func([]uintptr) error) e
 }
 
 // fork starts s with fds = stdin, output, perhaps the lock, and the extra ones.
-func (s Spec) fork(fds []uintptr) (*Process, error) {
-	args := s.Args
+func (s Spec) fork(fds []uintptr, via *step) (*Process, error) {
+	path, args := s.Path, s.Args
 	if len(args) == 0 {
 		args = []string{s.Path}
 	}
-	attr := &syscall.ProcAttr{Dir: s.Dir, Env: s.environment(), Files: []uintptr{fds[0], fds[1], fds[1]}}
+	if via != nil {
+		path, args = via.command(path, args)
+	}
+	attr := &syscall.ProcAttr{Dir: s.Dir, Env: s.environment(), Files: []uintptr{fds[0], fds[1], fds[1]},
+		Sys: &syscall.SysProcAttr{Setsid: true, Setctty: s.TTY != nil}} // Ctty 0: its stdin
 	rest := fds[2:]
 	if s.Lock != nil {
 		attr.Files = place(attr.Files, LockDescriptor, rest[0])
@@ -108,7 +138,7 @@ func (s Spec) fork(fds []uintptr) (*Process, error) {
 	for i, x := range s.Extra {
 		attr.Files = place(attr.Files, x.FD, rest[i])
 	}
-	pid, h, err := forkExec(s.Path, args, attr)
+	pid, h, err := forkExec(path, args, attr)
 	if err != nil {
 		return nil, s.explain(err)
 	}

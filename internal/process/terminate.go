@@ -29,6 +29,15 @@ type Stop struct {
 	Signal  syscall.Signal // first; 0: SIGTERM
 	Grace   time.Duration  // from the signal to SIGKILL; 0 or less: SIGKILL at once
 	Holders Holders        // see Tree
+
+	// Frozen is the tree as [Process.Freeze] has left it; nil: it runs. What it stopped gets Signal before anything else
+	// happens, and goes on with that.
+	Frozen *Frozen
+
+	// Spare is for a stop that must cut nobody short; nil: there is no such scruple. It is asked when Grace is over, while
+	// the whole tree stands still. As long as it says true the tree is let go on, and asked about again; false means
+	// SIGKILL. It is not asked when ctx has ended, which ends all patience.
+	Spare func() bool
 }
 
 // LeftError reports what outlived SIGKILL.
@@ -72,6 +81,7 @@ func (p *Process) Terminate(ctx context.Context, s Stop) (killed []Info, err err
 	if s.Signal == 0 {
 		s.Signal = unix.SIGTERM
 	}
+	s.Frozen.wake(t, s.Signal)
 	if s.Grace > 0 {
 		grace, cancel := context.WithTimeout(ctx, s.Grace)
 		gone := t.end(grace, s.Signal)
@@ -80,12 +90,43 @@ func (p *Process) Terminate(ctx context.Context, s Stop) (killed []Info, err err
 			return nil, t.verify()
 		}
 	}
+	if s.Spare != nil && t.spare(ctx, s) {
+		return nil, t.verify()
+	}
 	patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), killPatience)
 	defer cancel()
 	if t.end(patience, unix.SIGKILL) {
 		return t.killed(), t.verify()
 	}
 	return t.killed(), &LeftError{Tree: p.String(), Left: t.found, Err: t.err}
+}
+
+// The pauses between two questions whether the tree is to be spared.
+const (
+	firstSpare = 25 * time.Millisecond
+	lastSpare  = 500 * time.Millisecond
+)
+
+// spare returns when nobody is served any more, with the tree standing still, or when ctx ends; true means that the tree
+// has ended by itself meanwhile.
+func (t *termination) spare(ctx context.Context, s Stop) bool {
+	for pause := firstSpare; ctx.Err() == nil; pause = min(2*pause, lastSpare) {
+		frozen, err := t.p.Freeze(ctx, s.Holders)
+		busy := s.Spare()
+		if !busy {
+			return false // SIGKILL needs no thaw
+		}
+		if err == nil {
+			frozen.Thaw()
+		}
+		round, cancel := context.WithTimeout(ctx, pause)
+		gone := t.end(round, s.Signal)
+		cancel()
+		if gone {
+			return true
+		}
+	}
+	return false
 }
 
 // verify finds the one leader that no look shows and that runs: an ancestor of this process.

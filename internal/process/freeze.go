@@ -1,0 +1,164 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Frozen is a tree that stands still.
+type Frozen struct {
+	p      *Process
+	all    map[ID]*still
+	thawed bool
+}
+
+// still is a member that was stopped. The leader has no handle here: it has its own.
+type still struct {
+	Info
+	h    *handle
+	ours bool // it ran before
+}
+
+// Freeze stops the whole tree, by SIGSTOP, and returns when every thread of it stands still and a look found nobody else:
+// from then on it accepts, answers and forks nothing until it is continued. Who was stopped by somebody else is left so by
+// Thaw. When ctx ends before, as with a process in state D, the tree goes on, and the error says for whom it was waited.
+//
+// A signal with a default action that is sent to a stopped process ends it without another instruction of its
+// own (signal(7)); one that is caught is handled once it is continued, before anything else by the thread that
+// handles it.
+//
+// The caller calls Thaw, or ends the tree. On darwin the error is errors.ErrUnsupported.
+func (p *Process) Freeze(ctx context.Context, extra Holders) (*Frozen, error) {
+	f := &Frozen{p: p, all: map[ID]*still{}}
+	err := f.freeze(ctx, extra)
+	if err != nil {
+		f.Thaw()
+		return nil, fmt.Errorf("stop the tree of %s for a moment: %w", p, err)
+	}
+	return f, nil
+}
+
+// freeze looks, stops whom it finds, and ends when two looks in a row found nobody new. Who is stopped forks nothing, so a
+// second look is only for what was forked during the first.
+func (f *Frozen) freeze(ctx context.Context, extra Holders) error {
+	if !canFreeze {
+		return errors.ErrUnsupported
+	}
+	for quiet := 0; quiet < 2; quiet++ {
+		found, _, err := f.p.tree(extra)
+		if err != nil {
+			return err
+		}
+		for _, info := range found {
+			fresh, err := f.stop(info)
+			if err != nil {
+				return err
+			}
+			if fresh {
+				quiet = 0
+			}
+		}
+		for _, s := range f.all {
+			if err := s.wait(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// stop sends SIGSTOP to a member that has not had it. fresh: it was found for the first time.
+func (f *Frozen) stop(info Info) (fresh bool, err error) {
+	id := ID{Pid: info.Pid, Start: info.Start, Boot: f.p.id.Boot}
+	if f.all[id] != nil {
+		return false, nil
+	}
+	s := &still{Info: info, ours: info.State != 'T'}
+	if id != f.p.id {
+		s.h, err = openHandle(info.Pid)
+		if errors.Is(err, os.ErrProcessDone) {
+			return false, nil
+		}
+		if err != nil {
+			return false, fmt.Errorf("open pid %d: %w", info.Pid, err)
+		}
+		// As in termination.open: the pid may have passed on before it was opened.
+		if now, err := Stat(info.Pid); err != nil || now.Start != info.Start || now.Dead() {
+			s.h.close()
+			return false, nil
+		}
+	}
+	f.all[id] = s
+	if err := f.send(s, unix.SIGSTOP); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return true, err
+	}
+	return true, nil
+}
+
+func (f *Frozen) send(s *still, sig syscall.Signal) error {
+	if s.h == nil {
+		return f.p.Signal(sig)
+	}
+	if err := s.h.signal(sig); err != nil {
+		return fmt.Errorf("send %s to pid %d: %w", signalName(sig), s.Pid, err)
+	}
+	return nil
+}
+
+// wait returns when every thread of the member stands still, or it is gone.
+func (s *still) wait(ctx context.Context) error {
+	for {
+		state, still := threadsStill(s.Pid)
+		if still {
+			return nil
+		}
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("pid %d (%s) is in state %c: %w", s.Pid, s.Command, state, err)
+		}
+		pause(ctx, stillPause)
+	}
+}
+
+// Thaw lets those go on that Freeze has stopped. It may be called again, also when some of them have ended.
+func (f *Frozen) Thaw() {
+	if f.thawed {
+		return
+	}
+	f.thawed = true
+	for _, s := range f.all {
+		if s.ours {
+			_ = f.send(s, unix.SIGCONT)
+		}
+		s.close()
+	}
+}
+
+func (s *still) close() {
+	if s.h != nil {
+		s.h.close()
+	}
+}
+
+// wake sends the first signal of a termination to all that stand still, then lets them go on. Nothing comes in between:
+// what is asked of a tree that is about to end would be lost. A nil Frozen does nothing.
+func (f *Frozen) wake(t *termination, sig syscall.Signal) {
+	if f == nil || f.thawed {
+		return
+	}
+	for _, s := range f.all {
+		t.note(f.send(s, sig))
+	}
+	for id, s := range f.all {
+		t.note(f.send(s, unix.SIGCONT))
+		if m, err := t.open(s.Info); err == nil && m != nil && t.members[id] == m {
+			m.sent = sig // it has had it
+		}
+		s.close()
+	}
+	f.thawed = true
+}

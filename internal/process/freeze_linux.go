@@ -1,0 +1,35 @@
+package process
+
+import (
+	"bytes"
+	"os"
+	"strconv"
+	"time"
+)
+
+const canFreeze = true
+
+// stillPause comes between two looks at a process that is about to stop.
+const stillPause = 200 * time.Microsecond
+
+// threadsStill reports whether no thread of the process runs: each is stopped or dead, proc_pid_stat(5). state is that of
+// one which is neither.
+func threadsStill(pid int) (state byte, still bool) {
+	dir := "/proc/" + strconv.Itoa(pid) + "/task"
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return 0, true // it is gone
+	}
+	for _, e := range entries {
+		text, err := readProc(dir+"/"+e.Name()+"/stat", make([]byte, 0, 512))
+		if err != nil {
+			continue
+		}
+		// The state comes after the name in parentheses, which may hold some itself.
+		_, rest, _ := bytes.Cut(text[bytes.LastIndexByte(text, ')')+1:], []byte(" "))
+		if len(rest) > 0 && bytes.IndexByte([]byte("TtZX"), rest[0]) < 0 {
+			return rest[0], false
+		}
+	}
+	return 0, true
+}
