@@ -19,12 +19,14 @@ const (
 	PidName    = "hob.pid"
 	MetaName   = "meta.json"
 	DaemonLog  = "hobd.log"
-	StateName  = "state"  // one JSON file a service
-	EnvName    = "env"    // environments by content hash
-	LocksName  = "svc"    // one lock a service
-	FIFOName   = "fifo"   // one FIFO a service
-	NotifyName = "notify" // one sd_notify(3) socket a service
-	LogsName   = "log"    // one directory a service
+	StateName  = "state"       // one JSON file a service
+	EnvName    = "env"         // environments by content hash
+	LocksName  = "svc"         // one lock a service
+	FIFOName   = "fifo"        // one FIFO a service
+	NotifyName = "notify"      // one sd_notify(3) socket a service
+	SentryName = "sentry.sock" // where the sentry hands over what it has kept
+	SockName   = "sock"        // one listening socket for a service that was given none by name
+	LogsName   = "log"         // one directory a service
 )
 
 const prefix = "instance-"

@@ -60,7 +60,7 @@ func (c Command) start() (*child, error) {
 	s := &child{proc: p, socket: near, began: time.Now()}
 	err = unix.SetNonblock(near, true)
 	if err == nil {
-		err = s.send(frame{opDaemon, uint32(os.Getpid())}, -1)
+		err = s.send(frame{op: opDaemon, n: uint32(os.Getpid())}, -1)
 	}
 	if err != nil {
 		s.dismiss()

@@ -10,6 +10,9 @@
 // The ends are opened read-only and never read: a reader is not a member of a service's tree, and takes no byte
 // from the log. A sentry that does not read what it is sent is replaced, so a stopped one holds nobody up.
 //
+// It also has duplicates of files that the next hobd must have, listening sockets and the masters of terminals, and gives
+// them to whoever comes to its door once hobd is gone, if it is the same user: the next hobd does, by [Collect].
+//
 // It never dials or starts a daemon, which the program around it does, takes no lock, and knows nothing of a service
 // but its name.
 package sentry

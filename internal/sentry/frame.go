@@ -1,6 +1,7 @@
 package sentry
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -18,7 +19,8 @@ type op byte
 
 const (
 	opDaemon  op = iota + 1 // I am the process with the pid n
-	opHold                  // with a descriptor: keep it, as number n
+	opHold                  // with a descriptor: keep it, as number n; with a name it is for the next hobd
+	opDoor                  // with a descriptor: serve it when I am gone
 	opDrop                  // close number n
 	opRetire                // I leave, and somebody else starts the next daemon
 	opGoodbye               // there is nothing to keep any more
@@ -26,16 +28,21 @@ const (
 
 // frame is one message. They have one size, so that a stream socket will do, which is all that darwin has.
 type frame struct {
-	op op
-	n  uint32
+	op   op
+	n    uint32
+	name string // at most maxName bytes, and none of them zero
 }
 
-const frameSize = 8 // op, three zeros, n
+const (
+	maxName   = 80
+	frameSize = 8 + maxName // op, three zeros, n, name and zeros
+)
 
 func (f frame) bytes() []byte {
 	b := make([]byte, frameSize)
 	b[0] = byte(f.op)
 	binary.LittleEndian.PutUint32(b[4:], f.n)
+	copy(b[8:], f.name)
 	return b
 }
 
@@ -81,7 +88,13 @@ func receive(socket int) (frame, int, error) {
 		}
 		have += n
 	}
-	return frame{op: op(buf[0]), n: binary.LittleEndian.Uint32(buf[4:])}, fd, nil
+	return frame{op: op(buf[0]), n: binary.LittleEndian.Uint32(buf[4:]), name: nameIn(buf[8:])}, fd, nil
+}
+
+// nameIn is what stands before the zeros.
+func nameIn(b []byte) string {
+	name, _, _ := bytes.Cut(b, []byte{0})
+	return string(name)
 }
 
 // take gives the descriptor that the control message holds; more than one are not sent.
@@ -131,6 +144,9 @@ func openEnd(path string) (fd int, id fileID, err error) {
 var errNoFIFO = errors.New("it is not a FIFO")
 
 // fileID names a file, whatever its path.
-type fileID struct{ dev, ino uint64 }
+type fileID struct {
+	dev, ino uint64
+	pty      int // the masters of all terminals are one device
+}
 
 func idOf(st *unix.Stat_t) fileID { return fileID{dev: uint64(st.Dev), ino: st.Ino} }

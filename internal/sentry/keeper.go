@@ -2,6 +2,7 @@ package sentry
 
 import (
 	"log/slog"
+	"os"
 	"sync"
 	"time"
 )
@@ -13,6 +14,14 @@ type Options struct {
 	// FIFOs gives the path of each service's FIFO, by name, for those services of which something may live or is
 	// to be started. While there is one there is a sentry, also when the FIFO itself is not there yet.
 	FIFOs func() map[string]string
+
+	// Files gives duplicates of what else would be lost with hobd, by names of up to 80 bytes; they are closed. While there is one there
+	// is a sentry, and the next hobd gets them by Collect. It may be nil.
+	Files func() map[string]*os.File
+
+	// Door is where the next hobd comes for Files: the absolute path of a Unix socket that is made with each sentry.
+	// "": there is none.
+	Door string
 
 	// Note writes down who the sentry is, once it has what it is to keep: see [Other]. It may be nil.
 	Note func(who string)
@@ -58,7 +67,7 @@ func Keep(o Options) *Keeper {
 		o.Linger = defaultLinger
 	}
 	k := &Keeper{o: o, nudged: make(chan struct{}, 1), syncs: make(chan chan struct{}), ends: make(chan bool),
-		closed: make(chan struct{}), kept: kept{log: o.Log, ends: map[string]end{}}}
+		closed: make(chan struct{}), kept: kept{log: o.Log, ends: map[string]end{}, files: map[string]end{}}}
 	go k.loop()
 	return k
 }
@@ -124,12 +133,16 @@ func (k *Keeper) loop() {
 // look compares what there is to keep with what is kept.
 func (k *Keeper) look() {
 	fifos := k.o.FIFOs()
-	if k.wanted = len(fifos) > 0; k.wanted {
+	var files map[string]*os.File
+	if k.o.Files != nil {
+		files = k.o.Files()
+	}
+	if k.wanted = len(fifos)+len(files) > 0; k.wanted {
 		k.idle = time.Time{}
 	} else if k.idle.IsZero() {
 		k.idle = time.Now()
 	}
-	for _, change := range k.kept.follow(fifos) {
+	for _, change := range append(k.kept.follow(fifos), k.kept.followFiles(files)...) {
 		k.send(change.frame, change.fd)
 		change.done()
 	}
@@ -142,8 +155,7 @@ func (k *Keeper) tend() {
 	case k.child == nil && k.wanted && !time.Now().Before(k.next):
 		k.start()
 	case k.child != nil && !k.wanted && time.Since(k.idle) >= k.o.Linger:
-		k.child.dismiss()
-		k.child = nil
+		k.dismiss()
 	}
 }
 
@@ -165,12 +177,45 @@ func (k *Keeper) start() {
 		return
 	}
 	k.child = c
+	open := k.openDoor()
 	for _, e := range k.kept.ends {
-		k.send(frame{opHold, e.number}, e.fd)
+		k.send(e.held("").frame, e.fd)
 	}
+	for name, e := range k.kept.files {
+		k.send(e.held(name).frame, e.fd)
+	}
+	open()
 	if k.o.Note != nil {
 		k.o.Note(c.who())
 	}
+}
+
+// openDoor gives the sentry its door, which leads nowhere before the function that it returns is called: then the
+// sentry has all that it is to keep. Without a door the next hobd does without what it would have got there.
+func (k *Keeper) openDoor() func() {
+	if k.o.Door == "" {
+		return func() {}
+	}
+	d, err := newDoor(k.o.Door)
+	if err != nil {
+		k.o.Log.Error("make the sentry's door", "err", err)
+		return func() {}
+	}
+	k.send(frame{op: opDoor}, d.fd)
+	return func() {
+		if err := d.open(); err != nil {
+			k.o.Log.Error("open the sentry's door", "err", err)
+		}
+	}
+}
+
+// dismiss sends the sentry away.
+func (k *Keeper) dismiss() {
+	if k.o.Door != "" {
+		_ = os.Remove(k.o.Door)
+	}
+	k.child.dismiss()
+	k.child = nil
 }
 
 // send tells the sentry, if there is one. One that does not read is replaced: it would be of no use.
@@ -220,7 +265,7 @@ func (k *Keeper) end(leave bool) {
 			_, _ = k.child.leave()
 		}
 	} else if k.child != nil {
-		k.child.dismiss()
+		k.dismiss()
 	}
 	k.kept.close()
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -16,11 +17,12 @@ type end struct {
 	id     fileID
 }
 
-// kept are the ends, by service.
+// kept are the ends, by service, and the files, by name.
 type kept struct {
-	log  *slog.Logger
-	ends map[string]end
-	last uint32 // number
+	log   *slog.Logger
+	ends  map[string]end
+	files map[string]end
+	last  uint32 // number
 }
 
 // change is what the sentry has to be told.
@@ -48,7 +50,7 @@ func (k *kept) follow(fifos map[string]string) []change {
 		k.last++
 		e.number = k.last
 		k.ends[name] = e
-		changes = append(changes, change{frame{opHold, e.number}, e.fd, func() {}})
+		changes = append(changes, e.held(""))
 		if had {
 			changes = append(changes, old.dropped())
 		}
@@ -56,8 +58,67 @@ func (k *kept) follow(fifos map[string]string) []change {
 	return changes
 }
 
+// followFiles is follow for files with a name. Those that are not kept already are taken over, the others closed.
+func (k *kept) followFiles(files map[string]*os.File) []change {
+	var changes []change
+	for name, e := range k.files {
+		if files[name] == nil {
+			delete(k.files, name)
+			changes = append(changes, e.dropped())
+		}
+	}
+	for name, f := range files {
+		old, had := k.files[name]
+		e, err := duplicate(f)
+		f.Close()
+		switch {
+		case err != nil || len(name) > maxName:
+			k.log.Error("keep a file for the next hobd", "file", name, "err", err)
+			continue
+		case had && e.id == old.id:
+			unix.Close(e.fd)
+			continue
+		}
+		k.last++
+		e.number = k.last
+		k.files[name] = e
+		changes = append(changes, e.held(name))
+		if had {
+			changes = append(changes, old.dropped())
+		}
+	}
+	return changes
+}
+
+// duplicate gives an end for a file.
+func duplicate(f *os.File) (e end, err error) {
+	conn, err := f.SyscallConn()
+	if err != nil {
+		return e, err
+	}
+	if cerr := conn.Control(func(fd uintptr) {
+		var st unix.Stat_t
+		if err = unix.Fstat(int(fd), &st); err != nil {
+			return
+		}
+		e.id = idOf(&st)
+		if st.Mode&unix.S_IFMT == unix.S_IFCHR {
+			e.id.pty = ptyNumber(int(fd))
+		}
+		e.fd, err = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0)
+	}); cerr != nil {
+		return e, cerr
+	}
+	return e, err
+}
+
+// held tells the sentry to keep it.
+func (e end) held(name string) change {
+	return change{frame{op: opHold, n: e.number, name: name}, e.fd, func() {}}
+}
+
 func (e end) dropped() change {
-	return change{frame{opDrop, e.number}, -1, func() { unix.Close(e.fd) }}
+	return change{frame{op: opDrop, n: e.number}, -1, func() { unix.Close(e.fd) }}
 }
 
 // open opens the FIFO if it is another one than old. One that has lost its name is kept as it is: a service that
@@ -78,8 +139,10 @@ func (k *kept) open(path string, old end) (e end, changed bool) {
 }
 
 func (k *kept) close() {
-	for name, e := range k.ends {
-		unix.Close(e.fd)
-		delete(k.ends, name)
+	for _, all := range []map[string]end{k.ends, k.files} {
+		for name, e := range all {
+			unix.Close(e.fd)
+			delete(all, name)
+		}
 	}
 }

@@ -24,7 +24,10 @@ const (
 // goroutine.
 type Post struct {
 	socket int
-	ends   map[uint32]int
+	ends   map[uint32]int   // read ends of FIFOs
+	files  map[uint32]named // for the next hobd
+	door   int              // -1: there is none
+	served chan struct{}    // closed when nobody is served at the door any more; nil: nobody has been
 	pid    int              // of hobd
 	daemon *process.Process // nil when it was gone before it could be opened
 	leaves bool             // it has said that it does
@@ -40,14 +43,22 @@ func newPost(socket int) (*Post, error) {
 		return nil, fmt.Errorf("descriptor %d: it is not a keeper's socket", socket)
 	}
 	unix.CloseOnExec(socket)
-	return &Post{socket: socket, ends: map[uint32]int{}}, nil
+	return &Post{socket: socket, ends: map[uint32]int{}, files: map[uint32]named{}, door: -1}, nil
 }
 
-// Watch blocks until hobd says goodbye or is gone. What it has sent is kept from then on until Close.
+// named is a file that the next hobd gets.
+type named struct {
+	name string
+	fd   int
+}
+
+// Watch blocks until hobd says goodbye or is gone. What it has sent is kept from then on until Close, and unless it said
+// goodbye, whoever comes to the door is given the files.
 func (p *Post) Watch() End {
 	for {
 		f, fd, err := receive(p.socket)
 		if err != nil {
+			p.openDoor()
 			// Whatever it is: nothing will be heard of hobd any more.
 			if p.leaves {
 				return Retired
@@ -59,9 +70,14 @@ func (p *Post) Watch() End {
 			p.know(int(f.n))
 		case opHold:
 			p.drop(f.n)
-			if fd >= 0 {
+			if fd >= 0 && f.name != "" {
+				p.files[f.n], fd = named{f.name, fd}, -1
+			} else if fd >= 0 {
 				p.ends[f.n], fd = fd, -1
 			}
+		case opDoor:
+			discard(p.door)
+			p.door, fd = fd, -1
 		case opDrop:
 			p.drop(f.n)
 		case opRetire:
@@ -78,6 +94,10 @@ func (p *Post) drop(n uint32) {
 	if fd, ok := p.ends[n]; ok {
 		unix.Close(fd)
 		delete(p.ends, n)
+	}
+	if f, ok := p.files[n]; ok {
+		unix.Close(f.fd)
+		delete(p.files, n)
 	}
 }
 
@@ -114,8 +134,8 @@ func (p *Post) Daemon() (pid int, exit process.Exit) {
 	return p.pid, p.daemon.Exit()
 }
 
-// Kept is how many ends there are.
-func (p *Post) Kept() int { return len(p.ends) }
+// Kept is how many ends and files there are.
+func (p *Post) Kept() int { return len(p.ends) + len(p.files) }
 
 // Writers reports whether somebody has one of the FIFOs open for writing: something of a service lives, or a hobd
 // does. An end that was opened while nobody had it counts as one with a writer.
@@ -147,7 +167,11 @@ func (p *Post) Writers() bool {
 
 // Close lets go of everything.
 func (p *Post) Close() {
+	p.closeDoor()
 	for n := range p.ends {
+		p.drop(n)
+	}
+	for n := range p.files {
 		p.drop(n)
 	}
 	discard(p.socket)
