@@ -2,6 +2,7 @@ package hob
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"maps"
 	"net"
@@ -25,7 +26,11 @@ type connections struct {
 	mu       sync.Mutex // guards all below
 	all      map[*ipc.Conn]struct{}
 	silent   []*ipc.Conn // that have not said anything yet, oldest first
-	draining string      // why the daemon leaves; "" while it stays
+	leases   map[*ipc.Conn]struct{}
+	calls    int    // under way
+	came     uint64 // leases and calls, ever
+	seen     uint64 // those of them that needed has told of
+	draining string // why the daemon leaves; "" while it stays
 }
 
 // most is how many connections are held at once: half of what the process may open.
@@ -59,6 +64,7 @@ func (cs *connections) add(c *ipc.Conn) (evicted *ipc.Conn) {
 
 func (cs *connections) drop(c *ipc.Conn) {
 	delete(cs.all, c)
+	delete(cs.leases, c)
 	cs.unsilence(c)
 }
 
@@ -87,6 +93,59 @@ func (cs *connections) count() int {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	return len(cs.all)
+}
+
+// lease has the daemon stay while c lives. It is refused, with the reason, by one that leaves.
+func (cs *connections) lease(c *ipc.Conn) (leaving string) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if _, open := cs.all[c]; !open || cs.draining != "" {
+		return cs.draining
+	}
+	if cs.leases == nil {
+		cs.leases = map[*ipc.Conn]struct{}{}
+	}
+	cs.leases[c] = struct{}{}
+	cs.came++
+	return ""
+}
+
+// begin has the daemon stay until end. It is refused, with the reason, by one that leaves.
+func (cs *connections) begin() (leaving string) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if cs.draining == "" {
+		cs.calls++
+		cs.came++
+	}
+	return cs.draining
+}
+
+func (cs *connections) end() {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	cs.calls--
+}
+
+// needed reports that there is a lease or a call, or was since the last time.
+func (cs *connections) needed() bool {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	since := cs.came != cs.seen
+	cs.seen = cs.came
+	return since || cs.calls > 0 || len(cs.leases) > 0
+}
+
+// drainIdle is drain, unless somebody has a lease or a call is under way: whoever comes later is told, and goes to
+// the next daemon. busy is asked last, when no call can begin any more.
+func (cs *connections) drainIdle(why string, busy func() bool) bool {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if cs.calls > 0 || len(cs.leases) > 0 || cs.draining != "" || busy() {
+		return false
+	}
+	cs.draining = why
+	return true
 }
 
 // drain makes every hello and every call from now on be answered with draining.
@@ -166,12 +225,18 @@ func (s *server) serveConn(c net.Conn) {
 
 // dispatch answers one request: hob.* at once, everything else when the daemon is running.
 func (s *server) dispatch(ctx context.Context, c *ipc.Conn, r *ipc.Request) (any, error) {
+	if r.Method == probe.HelloMethod.Name && wantsLease(r.Params) {
+		if why := s.conns.lease(c); why != "" {
+			return probe.HelloReply{Draining: &probe.Leaving{Retry: true, Reason: why}}, nil
+		}
+	}
 	if strings.HasPrefix(r.Method, "hob.") {
 		return s.builtin.Handle(ctx, r.Method, r.Params)
 	}
-	if why := s.conns.leaving(); why != "" {
+	if why := s.conns.begin(); why != "" {
 		return nil, wireError(&Error{Code: "draining", Message: r.Method + ": the daemon is leaving: " + why})
 	}
+	defer s.conns.end()
 	select {
 	case <-s.running:
 	case <-ctx.Done():
@@ -185,6 +250,12 @@ func (s *server) dispatch(ctx context.Context, c *ipc.Conn, r *ipc.Request) (any
 		return nil, wireError(err)
 	}
 	return result, nil
+}
+
+// wantsLease reads that much of a hello.
+func wantsLease(params json.RawMessage) bool {
+	var h probe.Hello
+	return json.Unmarshal(params, &h) == nil && h.Lease
 }
 
 // builtins are the methods that every daemon answers.

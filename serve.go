@@ -52,6 +52,11 @@ type ServeOptions struct {
 	// is no more time for grace.
 	Stop func(ctx context.Context, keep bool)
 
+	// IdleExit is received from: how long the daemon stays when nobody needs it, which is when no client has a lease, no
+	// call is under way and Busy, which may be nil, is false. Before the first value, and after 0: for ever.
+	IdleExit <-chan time.Duration
+	Busy     func() bool
+
 	// Hurry is received from at a second request to stop, such as a second SIGTERM.
 	Hurry <-chan struct{}
 }
@@ -240,6 +245,7 @@ func (s *server) live(ctx context.Context) error {
 	var watchers sync.WaitGroup
 	watchers.Go(func() { s.guard.Serve() })
 	watchers.Go(func() { s.keep(ctx) })
+	watchers.Go(func() { s.watchIdle(ctx) })
 	go func() {
 		defer close(s.running)
 		if s.o.Run != nil {

@@ -89,7 +89,8 @@ func build() error {
 	return errors.Join(
 		goBuild(raced, daemon),
 		goBuild(false, []string{"build", "-tags", "hobfault", "-o", bin + "/", hob}),
-		goBuild(false, []string{"build", "-o", filepath.Join(bin, "plain") + "/", hob, hobd}))
+		goBuild(false, []string{"build", "-o", filepath.Join(bin, "plain") + "/", hob, hobd}),
+		goBuild(false, []string{"build", "-o", bin + "/", "./testdata/lineserver"}))
 }
 
 func goBuild(cgo bool, args []string) error {

@@ -312,3 +312,14 @@ func endMarked(t *testing.T, id string) {
 	}
 	t.Errorf("processes of instance %s can't be ended", id)
 }
+
+// children are the processes whose parent has that pid.
+func children(pid int) []int {
+	var all []int
+	for _, p := range processes() {
+		if info, err := process.Stat(p); err == nil && info.PPid == pid {
+			all = append(all, p)
+		}
+	}
+	return all
+}

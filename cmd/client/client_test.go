@@ -104,11 +104,11 @@ func TestWhatIsTypedWrongIsSaidAndIsStatus2(t *testing.T) {
 // TestFlagsAfterTheDashesBelongToTheCommand: hob reads nothing behind "--".
 func TestFlagsAfterTheDashesBelongToTheCommand(t *testing.T) {
 	a := &app{flags: flags{dir: t.TempDir()}}
-	p, err := a.runParams([]string{"web", "npm", "run", "--json", "-C", "x"}, 1, runFlags{})
+	p, err := a.runParams([]string{"web", "npm", "run", "--json", "-C", "x"}, 1, runFlags{}, "run")
 	require.NoError(t, err)
 	require.Equal(t, "web", p.Name)
 	require.Equal(t, []string{"npm", "run", "--json", "-C", "x"}, p.Cmd)
-	p, err = a.runParams([]string{"/usr/bin/python3", "-m", "x"}, 0, runFlags{})
+	p, err = a.runParams([]string{"/usr/bin/python3", "-m", "x"}, 0, runFlags{}, "run")
 	require.NoError(t, err)
 	require.Equal(t, "python3", p.Name)
 	require.True(t, wantsJSON([]string{"ps", "--json"}))
@@ -143,7 +143,7 @@ func TestHelpNamesWhatIsThereAndNothingElse(t *testing.T) {
 		require.Contains(t, one, "hob "+v.name)
 		stdout += one
 	}
-	for _, later := range []string{"--tty", "  attach", "  hold", "  connect", "  sock", "  upgrade", "powershell"} {
+	for _, later := range []string{"--watch", "  upgrade", "powershell"} {
 		require.NotContains(t, stdout, later)
 	}
 }

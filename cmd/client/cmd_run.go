@@ -14,16 +14,15 @@ import (
 
 // runFlags are those of run.
 type runFlags struct {
-	wait, replace, noWait bool
-	restart               string
+	wait, replace, noWait, tty bool
+	restart                    string
+	declaration
 }
-
-const runForm = "hob run [NAME] -- CMD…"
 
 func (a *app) cmdRun() *cobra.Command {
 	var o runFlags
 	dash := -1
-	c := a.verb("run [NAME] [--wait] [--replace] [--restart POLICY] -- CMD…", "Run a command as a service", func(ctx context.Context, args []string) error {
+	c := a.verb("run [NAME] [--tty] [--wait] [--replace] [--restart POLICY] -- CMD…", "Run a command as a service", func(ctx context.Context, args []string) error {
 		return a.run(ctx, args, dash, o)
 	})
 	c.Example = `  hob run web -- npm run dev
@@ -33,6 +32,8 @@ func (a *app) cmdRun() *cobra.Command {
 	c.Flags().BoolVar(&o.wait, "wait", false, "stay, show its output, and exit with its status")
 	c.Flags().BoolVar(&o.replace, "replace", false, "stop what runs under that name first")
 	c.Flags().BoolVar(&o.noWait, "no-wait", false, "return as soon as it is executed")
+	c.Flags().BoolVar(&o.tty, "tty", false, "give it a terminal, for hob attach; with --wait this one is attached")
+	o.declaration.flags(c)
 	c.Flags().StringVar(&o.restart, "restart", "", "start it again when it ends: no, on-failure or always (`policy`); default on-failure, with --wait no")
 	do := c.RunE
 	c.RunE = func(c *cobra.Command, args []string) error {
@@ -43,10 +44,14 @@ func (a *app) cmdRun() *cobra.Command {
 }
 
 func (a *app) run(ctx context.Context, args []string, dash int, o runFlags) error {
-	p, err := a.runParams(args, dash, o)
+	if err := o.declaration.check("run"); err != nil {
+		return err
+	}
+	p, err := a.runParams(args, dash, o, "run")
 	if err != nil {
 		return err
 	}
+	o.declaration.apply(&p)
 	var d *api.Daemon
 	var r api.RunResult
 	err = a.with(ctx, a.dial, func(c *hob.Client) (err error) {
@@ -63,6 +68,8 @@ func (a *app) run(ctx context.Context, args []string, dash int, o runFlags) erro
 				return err
 			}
 			r.Service = s
+		} else if o.tty {
+			return a.stayAttached(ctx, p.Name)
 		}
 		return a.stay(ctx, r)
 	}
@@ -78,12 +85,13 @@ func (a *app) run(ctx context.Context, args []string, dash int, o runFlags) erro
 }
 
 // runParams reads NAME and CMD off the arguments. dash is how many stand before "--".
-func (a *app) runParams(args []string, dash int, o runFlags) (p api.RunParams, err error) {
+func (a *app) runParams(args []string, dash int, o runFlags, verb string) (p api.RunParams, err error) {
+	form := "hob " + verb + " [NAME] -- CMD…"
 	if dash < 0 || dash == len(args) || args[dash] == "" {
-		return p, usage(runForm, "run: no command after \"--\"")
+		return p, usage(form, "%s: no command after \"--\"", verb)
 	}
 	if dash > 1 {
-		return p, usage(runForm, "run: more than one name before \"--\": %q", args[:dash])
+		return p, usage(form, "%s: more than one name before \"--\": %q", verb, args[:dash])
 	}
 	if o.wait && o.noWait {
 		return p, usage("", "run: --wait and --no-wait contradict each other")
@@ -95,7 +103,7 @@ func (a *app) runParams(args []string, dash int, o runFlags) (p api.RunParams, e
 		o.restart = string(service.RestartNo) // its end is what is waited for
 	}
 	p = api.RunParams{Cmd: args[dash:], Env: os.Environ(), Replace: o.replace, NoWait: o.noWait || o.wait,
-		Restart: o.restart, Color: a.colored()}
+		Restart: o.restart, Color: a.colored(), TTY: o.tty}
 	p.Name = filepath.Base(p.Cmd[0])
 	if dash == 1 {
 		p.Name = args[0]
@@ -103,9 +111,9 @@ func (a *app) runParams(args []string, dash int, o runFlags) (p api.RunParams, e
 	if err := service.CheckName(p.Name); err != nil {
 		hint := ""
 		if dash == 0 {
-			hint = "give it a name: hob run NAME -- CMD…"
+			hint = "give it a name: hob " + verb + " NAME -- CMD…"
 		}
-		return p, usage(hint, "run: %v", err)
+		return p, usage(hint, "%s: %v", verb, err)
 	}
 	p.Dir, err = a.workDir()
 	return p, err

@@ -96,7 +96,7 @@ func fromDisk(disk []service.Status) []api.Service {
 		switch {
 		case mayLive(st, boot):
 			st.Why = "as last seen; hobd is not running"
-		case st.State.Alive() || st.State.Pending():
+		case st.State.Active():
 			st.State, st.Pid, st.Why = service.Stopped, 0, "reboot"
 		}
 		out = append(out, api.NewService(st, now))

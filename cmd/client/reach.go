@@ -123,7 +123,7 @@ func pick(all []service.Status, names []string) ([]service.Status, error) {
 	return out, nil
 }
 
-// mayLive reports whether a process of the service can exist, or is to be started, although no daemon does.
+// mayLive reports whether a process of the service can exist, or is to be started, by a connection too, although no daemon does.
 func mayLive(st service.Status, boot string) bool {
-	return (st.State.Alive() || st.State.Pending()) && st.Boot == boot && boot != ""
+	return st.State.Active() && st.Boot == boot && boot != ""
 }

@@ -13,7 +13,8 @@ var verbs = []struct {
 	{"up", (*app).cmdUp}, {"run", (*app).cmdRun}, {"ps", (*app).cmdPs}, {"logs", (*app).cmdLogs}, {"start", (*app).cmdStart},
 	{"stop", (*app).cmdStop}, {"restart", (*app).cmdRestart}, {"kill", (*app).cmdKill}, {"wait", (*app).cmdWait},
 	{"rm", (*app).cmdRm}, {"down", (*app).cmdDown}, {"check", (*app).cmdCheck}, {"init", (*app).cmdInit},
-	{"exec", (*app).cmdExec}, {"events", (*app).cmdEvents}, {"daemon", (*app).cmdDaemon}, {"list", (*app).cmdList},
+	{"exec", (*app).cmdExec}, {"connect", (*app).cmdConnect}, {"sock", (*app).cmdSock}, {"hold", (*app).cmdHold},
+	{"attach", (*app).cmdAttach}, {"events", (*app).cmdEvents}, {"daemon", (*app).cmdDaemon}, {"list", (*app).cmdList},
 	{"prune", (*app).cmdPrune}, {"doctor", (*app).cmdDoctor}, {"version", (*app).cmdVersion},
 	{"completion", (*app).cmdCompletion},
 }

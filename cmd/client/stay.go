@@ -48,6 +48,23 @@ func (a *app) stay(ctx context.Context, r api.RunResult) error {
 	return a.exitAs(s)
 }
 
+// stayAttached is stay with this terminal as the service's own. Whoever detaches leaves it running.
+func (a *app) stayAttached(ctx context.Context, name string) error {
+	_, detached, err := a.attach(ctx, name)
+	switch {
+	case detached:
+		a.say("%s: detached, it runs on", name)
+		return nil
+	case err != nil && !isCode(err, api.CodeNotRunning): // it may have ended before it was attached to
+		return err
+	}
+	s, err := a.awaitExit(ctx, name)
+	if err != nil {
+		return err
+	}
+	return a.exitAs(s)
+}
+
 // exitAs ends hob as the service ended.
 func (a *app) exitAs(s api.Service) error {
 	switch {

@@ -48,7 +48,7 @@ func stateStyle(state string) style {
 	switch state {
 	case "running", "done", "ready":
 		return green
-	case "starting", "waiting", "backoff", "stopping", "draining", "busy":
+	case "starting", "unready", "waiting", "backoff", "stopping", "draining", "busy":
 		return yellow
 	case "failed", "unresponsive", "foreign", "denied", "skewed", "unknown", "collision":
 		return red

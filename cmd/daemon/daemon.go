@@ -9,10 +9,14 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"sync"
+	"time"
 
 	"github.com/hobworks/hob"
 	"github.com/hobworks/hob/internal/fault"
 	"github.com/hobworks/hob/internal/instance"
+	"github.com/hobworks/hob/internal/process"
+	"github.com/hobworks/hob/internal/sentry"
 	"github.com/hobworks/hob/internal/service"
 	"github.com/hobworks/hob/internal/store"
 	"github.com/hobworks/hob/internal/supervisor"
@@ -24,6 +28,9 @@ import (
 func Main(args []string, stdout, stderr io.Writer) int {
 	if len(args) > 0 && args[0] == sentryVerb {
 		return sentryMain(args[1:], stderr)
+	}
+	if len(args) > 0 && args[0] == execVerb {
+		return process.ExecStep(args[1:])
 	}
 	if code, ok := runProgram(args, stdout, stderr); ok {
 		return code
@@ -70,7 +77,15 @@ type daemon struct {
 	found []service.Status // what Load read, until Run adopts it
 
 	adopted chan struct{} // closed when what still runs is adopted
+	leaving chan struct{} // closed when this daemon stops or lets go of what runs
+
+	idleExit chan time.Duration // for Serve; what the file that was applied last says
+	settled  store.Settings     // the same, of reload and up, one after the other
+	setting  sync.Mutex         // guards settled
 }
+
+// execVerb is what makes hobd the step between a fork and a service that gets a socket: hobd exec STATUS_FD PATH ARG….
+const execVerb = "exec"
 
 func newDaemon(project string, log *slog.Logger) (*daemon, error) {
 	root, err := findRoot(project)
@@ -81,7 +96,7 @@ func newDaemon(project string, log *slog.Logger) (*daemon, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &daemon{inst: inst, log: log, adopted: make(chan struct{})}, nil
+	return &daemon{inst: inst, log: log, adopted: make(chan struct{}), leaving: make(chan struct{}), idleExit: make(chan time.Duration, 1)}, nil
 }
 
 func findRoot(project string) (instance.Root, error) {
@@ -93,12 +108,20 @@ func findRoot(project string) (instance.Root, error) {
 
 // serve blocks for the daemon's whole life.
 func (d *daemon) serve(sig *signals, foreground bool, failed int) (err error) {
-	d.sup = supervisor.New(supervisor.Options{
+	self, err := stepProgram()
+	if err != nil {
+		return err
+	}
+	d.sup, err = supervisor.New(supervisor.Options{
 		ID: d.inst.ID, Root: d.inst.Root.Path, Log: d.log, Store: lateStore{d},
 		Logs: d.inst.Path(instance.LogsName), FIFOs: d.inst.Path(instance.FIFOName), Locks: d.inst.Path(instance.LocksName),
-		Notify:  d.inst.Path(instance.NotifyName),
-		Changed: func(from service.State, now service.Status) { d.guard.changed(from, now) },
+		Notify:   d.inst.Path(instance.NotifyName),
+		ExecStep: []string{self, execVerb},
+		Changed:  func(from service.State, now service.Status) { d.guard.changed(from, now) },
 	})
+	if err != nil {
+		return err
+	}
 	d.guard = newGuardian(d.inst, d.sup, d.log, failed)
 	ctx, stop := context.WithCancelCause(context.Background())
 	defer stop(nil)
@@ -110,6 +133,7 @@ func (d *daemon) serve(sig *signals, foreground bool, failed int) (err error) {
 	err = hob.Serve(ctx, hob.Instance{Dir: d.inst.Root.Path}, d.handler(), &hob.ServeOptions{
 		Build: version.String(), Logger: d.log, Foreground: foreground,
 		Load: d.load, Run: d.run, Heal: d.heal, Stop: d.stop, Hurry: hurry,
+		IdleExit: d.idleExit, Busy: d.sup.Busy,
 	})
 	if e, ok := errors.AsType[*hob.Error](err); ok && e.Code == "not_spawned" {
 		e.Message = "hobd is started by hob, which hands it the lock"
@@ -135,6 +159,11 @@ func (d *daemon) load(context.Context) (err error) {
 	if err := d.directories(); err != nil {
 		return err
 	}
+	if s, err := store.ReadSettings(d.inst); err != nil {
+		d.log.Warn("load", "err", err)
+	} else {
+		d.settle(s)
+	}
 	found, bad, err := d.store.Load()
 	for _, b := range bad {
 		d.log.Warn("load", "err", b)
@@ -155,7 +184,7 @@ func (d *daemon) directories() error {
 		return err
 	}
 	defer dir.Close()
-	for _, name := range []string{instance.LogsName, instance.FIFOName, instance.LocksName, instance.NotifyName} {
+	for _, name := range []string{instance.LogsName, instance.FIFOName, instance.LocksName, instance.NotifyName, instance.SockName} {
 		sub, err := instance.OpenSub(dir, name, true)
 		if err != nil {
 			return err
@@ -166,9 +195,14 @@ func (d *daemon) directories() error {
 }
 
 // run adopts what still runs.
-func (d *daemon) run(context.Context) {
+func (d *daemon) run(ctx context.Context) {
 	fault.Point("daemon.adopting")
-	if err := d.sup.Adopt(d.found); err != nil {
+	// Before a sentry of this daemon's own takes its door.
+	files, err := sentry.Collect(ctx, d.inst.Path(instance.SentryName))
+	if err != nil {
+		d.log.Error("get what the sentry has kept", "err", err)
+	}
+	if err := d.sup.Adopt(d.found, files); err != nil {
 		d.log.Error("adopt", "err", err)
 	}
 	d.found = nil
@@ -186,6 +220,7 @@ func (d *daemon) heal() {
 }
 
 func (d *daemon) stop(ctx context.Context, keep bool) {
+	close(d.leaving)
 	if !keep {
 		d.sup.StopAll(ctx, false)
 	}

@@ -33,6 +33,8 @@ func (d *daemon) stream(ctx context.Context, r *hob.Request, c <-chan supervisor
 		select {
 		case <-ctx.Done():
 			return false, ctx.Err()
+		case <-d.leaving:
+			return false, nil
 		case ev, ok := <-c:
 			if !ok {
 				return true, nil

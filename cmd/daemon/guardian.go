@@ -39,7 +39,7 @@ func newGuardian(inst instance.Instance, sup *supervisor.Supervisor, log *slog.L
 	g := &guardian{inst: inst, sup: sup, log: log, seen: lastSeen(inst)}
 	g.keeper = sentry.Keep(sentry.Options{
 		Command: sentry.Command{Program: ownProgram, Args: args, Env: sentryEnv(inst), Output: g.output},
-		FIFOs:   g.fifos, Note: g.note, Log: log,
+		FIFOs:   g.fifos, Files: sup.Files, Door: inst.Path(instance.SentryName), Note: g.note, Log: log,
 	})
 	return g
 }
@@ -95,6 +95,9 @@ func (g *guardian) fifos() map[string]string {
 	return all
 }
 
+// mustStay: hobd has something that would be lost without it, or another one in its place.
+func mustStay(st service.Status) bool { return mayWrite(st) || st.Held }
+
 // mayWrite: Pid is kept while something is left of a run that has ended.
 func mayWrite(st service.Status) bool {
 	return st.State.Alive() || st.State.Pending() || st.Pid != 0
@@ -140,6 +143,15 @@ func ownProgram() (string, error) {
 		return self, nil
 	}
 	return path, nil
+}
+
+// stepProgram is this program for its own children, whatever has become of the file.
+func stepProgram() (string, error) {
+	const self = "/proc/self/exe" // in the child it is the same one: proc_pid_exe(5)
+	if _, err := os.Stat(self); err == nil {
+		return self, nil
+	}
+	return os.Executable()
 }
 
 // nextProgram is the hobd to start after this one: HOB_DAEMON as for every client, else what is installed where this

@@ -29,16 +29,27 @@ func (d *daemon) handler() hob.Handler {
 	api.ServiceKill.Bind(&m, d.serviceKill)
 	api.ServiceList.Bind(&m, d.serviceList)
 	api.ServiceWait.Bind(&m, d.serviceWait)
+	api.ServiceInput.Bind(&m, d.serviceInput)
+	api.ServiceResize.Bind(&m, d.serviceResize)
 	api.ProjectDown.Bind(&m, d.projectDown)
 	return func(ctx context.Context, r *hob.Request) (any, error) {
 		// These talk to the client before they answer.
+		var result any
+		var err error
 		switch r.Method {
 		case api.ServiceEvents.Name:
 			return api.None{}, d.serviceEvents(ctx, r)
 		case api.ProjectUp.Name:
-			return d.up(ctx, r)
+			result, err = told(ctx, r, d.projectUp)
+		case api.ServiceHold.Name:
+			result, err = told(ctx, r, d.serviceHold)
+		case api.ServiceAttach.Name:
+			result, err = told(ctx, r, d.serviceAttach)
+		case api.ServiceAddress.Name:
+			result, err = told(ctx, r, d.serviceAddress)
+		default:
+			result, err = m.Handle(ctx, r.Method, r.Params)
 		}
-		result, err := m.Handle(ctx, r.Method, r.Params)
 		return result, coded(err)
 	}
 }
@@ -60,6 +71,8 @@ func coded(err error) error {
 		e.Code, e.Hint = api.CodeNameTaken, "use another name, or --replace"
 	case errors.As(err, &died):
 		e.Code = api.CodeStartFailed
+	case errors.Is(err, supervisor.ErrNoTerminal):
+		e.Code, e.Hint = api.CodeNoTerminal, "give it one with tty = true in hob.toml, or with hob run --tty"
 	case errors.Is(err, supervisor.ErrBusy):
 		e.Code = api.CodeBusy
 	case errors.Is(err, supervisor.ErrNotRunning):
@@ -73,16 +86,15 @@ func coded(err error) error {
 }
 
 func (d *daemon) serviceRun(ctx context.Context, p api.RunParams) (api.RunResult, error) {
-	spec := service.Spec{Name: p.Name, Cmd: p.Cmd, Dir: p.Dir, Env: p.Env, Source: service.SourceRun, Stop: service.DefaultStop,
-		Restart: service.Restart(p.Restart), Log: service.DefaultLog, Color: p.Color}
 	if source, ok := d.inFile(p.Name); ok {
 		return api.RunResult{}, &hob.Error{Code: api.CodeNameTaken, Message: fmt.Sprintf("service %q is one of %s", p.Name, source),
 			Hint: "start it with \"hob up " + p.Name + "\", or use another name"}
 	}
-	if err := errors.Join(service.CheckName(p.Name), spec.CheckArgs(), service.CheckRestart(p.Restart)); err != nil {
+	spec, err := d.adHoc(p)
+	if err != nil {
 		return api.RunResult{}, &hob.Error{Code: api.CodeUsage, Message: err.Error(), Err: err}
 	}
-	st, already, err := d.sup.Run(ctx, spec, p.Replace, p.NoWait)
+	st, already, err := d.sup.Run(ctx, spec, supervisor.RunOptions{Replace: p.Replace, NoWait: p.NoWait, Lazy: p.Lazy})
 	if err != nil {
 		return api.RunResult{}, err
 	}
@@ -190,16 +202,15 @@ func (d *daemon) serviceWait(ctx context.Context, p api.WaitParams) (api.Service
 	return api.ServicesResult{Services: []api.Service{d.document(st, nil)}}, nil
 }
 
-// up reads the parameters of project.up.
-func (d *daemon) up(ctx context.Context, r *hob.Request) (any, error) {
-	var p api.UpParams
+// told reads the parameters for a method that talks to its client before it answers.
+func told[P, R any](ctx context.Context, r *hob.Request, do func(context.Context, *hob.Request, P) (R, error)) (any, error) {
+	var p P
 	if len(r.Params) > 0 {
 		if err := json.Unmarshal(r.Params, &p); err != nil {
 			return nil, &hob.Error{Code: api.CodeUsage, Message: "read the parameters of " + r.Method + ": " + err.Error(), Err: err}
 		}
 	}
-	result, err := d.projectUp(ctx, r, p)
-	return result, coded(err)
+	return do(ctx, r, p)
 }
 
 func (d *daemon) projectDown(context.Context, api.None) (api.DownResult, error) {

@@ -106,7 +106,7 @@ func (w *watchman) need() sentry.Need {
 		return sentry.Nothing
 	case w.post.Writers():
 		return sentry.Living
-	case err != nil || slices.ContainsFunc(all, mayWrite):
+	case err != nil || slices.ContainsFunc(all, mustStay):
 		return sentry.Waiting
 	}
 	return sentry.Nothing
@@ -150,7 +150,7 @@ func (w *watchman) dial(ctx context.Context, start bool, failed int) (*hob.Clien
 // long (TestDownAfterAKillIsTheEnd).
 func (w *watchman) unwanted() bool {
 	all, err := w.written()
-	return err == nil && !slices.ContainsFunc(all, func(st service.Status) bool { return mayWrite(st) || st.Want == service.Up })
+	return err == nil && !slices.ContainsFunc(all, func(st service.Status) bool { return mustStay(st) || st.Want == service.Up })
 }
 
 // succeeded reports that a hobd which is gone again had a sentry of its own already: two of them never stay.

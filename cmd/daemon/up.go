@@ -15,6 +15,7 @@ import (
 	"github.com/hobworks/hob/internal/api"
 	"github.com/hobworks/hob/internal/config"
 	"github.com/hobworks/hob/internal/service"
+	"github.com/hobworks/hob/internal/store"
 	"github.com/hobworks/hob/internal/supervisor"
 )
 
@@ -59,6 +60,7 @@ func (d *daemon) projectUp(ctx context.Context, r *hob.Request, p api.UpParams) 
 	if p.Progress {
 		defer d.forward(r, func(name string) bool { return slices.Contains(plan.Start, name) })()
 	}
+	d.settings(project)
 	all, err := d.sup.Apply(ctx, plan)
 	var died *supervisor.DiedError
 	if err != nil && !errors.As(err, &died) {
@@ -97,6 +99,33 @@ func (d *daemon) plan(project *config.Project) supervisor.Plan {
 		plan.Specs = append(plan.Specs, spec)
 	}
 	return plan
+}
+
+// settings takes what the file says about hobd itself, and writes it down for the next one.
+func (d *daemon) settings(project *config.Project) {
+	s := store.Settings{IdleExit: project.Daemon.IdleExit}
+	if !d.settle(s) {
+		return
+	}
+	if err := d.store.SaveSettings(s); err != nil {
+		d.log.Error("save the settings", "err", err)
+	}
+}
+
+// settle has the settings take effect; changed: they are others than before.
+func (d *daemon) settle(s store.Settings) (changed bool) {
+	d.setting.Lock()
+	defer d.setting.Unlock()
+	if d.settled == s {
+		return false
+	}
+	d.settled = s
+	select {
+	case <-d.idleExit: // nobody has heard of that one yet
+	default:
+	}
+	d.idleExit <- s.IdleExit
+	return true
 }
 
 // portOf is the port that a service has already: it keeps it.
@@ -156,6 +185,7 @@ func (d *daemon) reload() {
 		}
 	}
 	plan.NewEnv = d.someEnv()
+	d.settings(project)
 	all, err := d.sup.Apply(context.Background(), plan)
 	if err != nil {
 		d.log.Error("apply the services", "err", err)

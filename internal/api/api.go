@@ -92,6 +92,14 @@ type ErrorDocument struct {
 	Error Error `json:"error"`
 }
 
+// SockDocument answers sock.
+type SockDocument struct {
+	V       int    `json:"v"`
+	Service string `json:"service"`
+	Network string `json:"network"` // "tcp" or "unix"
+	Address string `json:"address"` // "host:port", or a path
+}
+
 // Error is why, for programs (Code) and people (Message, Hint).
 type Error struct {
 	Code    string `json:"code"`
@@ -108,6 +116,8 @@ const (
 	CodeTimeout       = "timeout"         // exit status 124
 	CodeNameTaken     = "name_taken"      // another command runs under that name
 	CodeStartFailed   = "start_failed"    // it died at once, or could not be executed
+	CodeNoAddress     = "no_address"      // the service has no socket, and does not say where it listens
+	CodeNoTerminal    = "no_terminal"     // the service has none to attach to
 	CodeBusy          = "busy"            // the state of the service does not allow it
 	CodeDraining      = "draining"        // the daemon is leaving
 	CodeFailed        = "failed"          // everything else; exit status 1

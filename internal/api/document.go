@@ -17,7 +17,7 @@ func NewService(st service.Status, now time.Time) Service {
 	s := Service{
 		Name: st.Name, State: string(st.State), Want: string(st.Want), Pid: st.Pid,
 		StartedAt: timeOrNil(st.StartedAt), Restarts: st.Restarts, Adopted: st.Adopted, Generation: st.Generation,
-		Why: st.Why, Cmd: st.Cmd, Dir: st.Dir, Source: string(st.Source),
+		Why: st.Why, Cmd: st.Cmd, Dir: st.Dir, Source: string(st.Source), Addr: st.Addr().String(),
 	}
 	if st.State.Alive() && !st.StartedAt.IsZero() {
 		s.UptimeMS = max(0, now.Sub(st.StartedAt).Milliseconds())

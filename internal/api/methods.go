@@ -18,6 +18,12 @@ type RunParams struct {
 	Restart string   `json:"restart,omitempty"` // "no", "on-failure" (the default) or "always"
 	Color   bool     `json:"color,omitempty"`   // the caller has a terminal with colours
 	NoWait  bool     `json:"no_wait,omitempty"` // answer at exec, not after 300 ms of life
+	Listen  string   `json:"listen,omitempty"`  // a socket to hold for it: "host:port", "unix:PATH", or "auto" for one of hobd's own
+	Proxy   bool     `json:"proxy,omitempty"`   // hobd accepts and forwards: to To, else to a free port that it is given as $PORT
+	To      string   `json:"to,omitempty"`      // where it listens by itself
+	IdleMS  int64    `json:"idle_ms,omitempty"` // stop it after so long without a connection and a lease
+	Lazy    bool     `json:"lazy,omitempty"`    // with Listen and IdleMS: the first connection starts it
+	TTY     bool     `json:"tty,omitempty"`     // give it a terminal
 }
 
 // RunResult tells what run did.
@@ -42,6 +48,52 @@ type KillParams struct {
 	Name   string `json:"name"`
 	Signal string `json:"signal"` // "HUP", "SIGHUP" or "1"
 	Group  bool   `json:"group,omitempty"`
+}
+
+// AddressParams asks where a service is reached.
+type AddressParams struct {
+	Name  string   `json:"name"`
+	Start bool     `json:"start,omitempty"` // start it, and answer when it is up; a connection would start it otherwise
+	Env   []string `json:"env,omitempty"`   // the caller's environment, for a service of the file that nobody has started yet
+	Color bool     `json:"color,omitempty"`
+}
+
+// AddressResult is where a service is reached.
+type AddressResult struct {
+	Network string  `json:"network"` // "tcp" or "unix"
+	Address string  `json:"address"` // "host:port", or a path
+	Service Service `json:"service"`
+}
+
+// HoldParams asks for a lease: services are not stopped for being idle while it lasts.
+type HoldParams struct {
+	Names []string `json:"names,omitempty"` // none: all, and hobd itself
+	Pid   int      `json:"pid,omitempty"`   // it lasts as long as this process, also across daemons; 0: as long as the call
+}
+
+// ServiceHeld is the notification that a lease without a pid has begun; it has no parameters.
+const ServiceHeld = "service.held"
+
+// AttachParams joins a terminal.
+type AttachParams struct {
+	Name string `json:"name"`
+	Rows int    `json:"rows,omitempty"` // the size of the caller's terminal; 0: it is left as it is
+	Cols int    `json:"cols,omitempty"`
+}
+
+// ServiceOutput is the notification that carries an Output.
+const ServiceOutput = "service.output"
+
+// Output is what a service has written to its terminal.
+type Output struct {
+	Name string `json:"name"`
+	Data []byte `json:"data"` // base64
+}
+
+// InputParams is what somebody types.
+type InputParams struct {
+	Name string `json:"name"`
+	Data []byte `json:"data"` // base64; 64 KiB at most
 }
 
 // WaitParams waits for one service.
@@ -117,6 +169,16 @@ var (
 		Doc: "Answers when the service is ready, has ended, or has logged a line that matches."}
 	ServiceEvents = ipc.Method[None, None]{Name: "service.events",
 		Doc: "Sends a service.event notification for each service and then for each change, until the connection ends or the daemon leaves. A client that falls behind by more than a thousand changes gets the services anew."}
+	ServiceAddress = ipc.Method[AddressParams, AddressResult]{Name: "service.address",
+		Doc: "Says where a service is reached; a service of the project's file that was never started is brought up first."}
+	ServiceHold = ipc.Method[HoldParams, None]{Name: "service.hold",
+		Doc: "Keeps services from being stopped for being idle. With a pid it answers at once; without, it sends service.held and answers when the daemon leaves: the lease ends with the connection."}
+	ServiceAttach = ipc.Method[AttachParams, ServicesResult]{Name: "service.attach",
+		Doc: "Sends what the service writes to its terminal as service.output notifications, the last 16 KiB first, and answers when the terminal ends. A client that does not read is cut off."}
+	ServiceInput = ipc.Method[InputParams, None]{Name: "service.input",
+		Doc: "Types into a service's terminal."}
+	ServiceResize = ipc.Method[AttachParams, None]{Name: "service.resize",
+		Doc: "Gives a service's terminal another size."}
 	ProjectUp = ipc.Method[UpParams, UpResult]{Name: "project.up",
 		Doc: "Reads the project's file, applies what is different in it, starts the services with what they need, and answers when each is ready or has failed."}
 	ProjectDown = ipc.Method[None, DownResult]{Name: "project.down",
@@ -134,7 +196,8 @@ func Methods() []Method {
 	all := []Method{
 		describe(ServiceRun), describe(ServiceStart), describe(ServiceStop), describe(ServiceRestart),
 		describe(ServiceRemove), describe(ServiceKill), describe(ServiceList), describe(ServiceWait),
-		describe(ServiceEvents), describe(ProjectUp), describe(ProjectDown),
+		describe(ServiceEvents), describe(ServiceAddress), describe(ServiceHold), describe(ServiceAttach),
+		describe(ServiceInput), describe(ServiceResize), describe(ProjectUp), describe(ProjectDown),
 	}
 	slices.SortFunc(all, func(a, b Method) int {
 		if a.Name < b.Name {

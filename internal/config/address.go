@@ -5,6 +5,8 @@ import (
 	neturl "net/url"
 	"strconv"
 	"strings"
+
+	"github.com/hobworks/hob/internal/service"
 )
 
 // hostPort is host:port.
@@ -54,7 +56,7 @@ func printable(s string) bool {
 // address is host:port or unix:PATH.
 type address struct {
 	set
-	v Address
+	v service.Address
 }
 
 func (v *address) read(d *decoding, n *node, s scope) {
@@ -65,7 +67,7 @@ func (v *address) read(d *decoding, n *node, s scope) {
 	}
 	if path, unix := strings.CutPrefix(text, "unix:"); unix {
 		if d.path(n, s, path) {
-			v.v = Address{Network: "unix", Addr: path}
+			v.v = service.Address{Network: "unix", Addr: path}
 		}
 		return
 	}
@@ -78,7 +80,7 @@ func (v *address) read(d *decoding, n *node, s scope) {
 		return
 	}
 	if d.hostPort(n, s, text) {
-		v.v = Address{Network: "tcp", Addr: text}
+		v.v = service.Address{Network: "tcp", Addr: text}
 	}
 }
 

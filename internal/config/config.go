@@ -35,52 +35,14 @@ type Project struct {
 	Notes    []Note
 }
 
-// Service is one service as it is to be run. What follows Port is checked and does not act yet.
+// Service is one service as it is to be run. Watch is checked and does not act yet.
 type Service struct {
 	service.Spec      // Env empty, for it is the client's; Set of env_file and env; Dir absolute; defaults filled in
 	Auto         bool // part of a bare hob up
 	Port         bool // wants PORT, from 5100 on, which is not in Set; for a Procfile whose .env sets none
 
-	Listen Listen
-	Idle   time.Duration // 0: never stopped for being idle
-	Alive  Alive
-	Watch  []string // globs; with "!" in front: not those
-	TTY    bool
+	Watch []string // globs; with "!" in front: not those
 }
-
-// Listen is a socket that hobd holds for a service. The zero value is none.
-type Listen struct {
-	Address
-	Proxy bool
-	To    Address // of a proxy; zero: not said
-}
-
-// Address is where to listen or to connect.
-type Address struct {
-	Network string // "tcp", "unix" or ""
-	Addr    string // host:port, or an absolute path
-}
-
-// String is the address as hob.toml has it.
-func (a Address) String() string {
-	if a.Network == "unix" {
-		return "unix:" + a.Addr
-	}
-	return a.Addr
-}
-
-// Alive says how to see that a service that was ready still works. At most one of HTTP, TCP and Exec is set;
-// none: nothing is checked.
-type Alive struct {
-	HTTP  string
-	TCP   string
-	Exec  []string
-	Every time.Duration
-	Fails int // so many in a row
-}
-
-// Declared reports whether there is anything to check.
-func (a Alive) Declared() bool { return a.HTTP != "" || a.TCP != "" || len(a.Exec) > 0 }
 
 // The defaults of Alive.
 const (

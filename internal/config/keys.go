@@ -33,18 +33,20 @@ type serviceTable struct {
 	Ready readyTable `toml:"ready"`
 	// How it is asked to end.
 	Stop stopTable `toml:"stop"`
-	// A socket that hobd holds for it: `"host:port"`, `"unix:PATH"` or a table.
-	Listen listenTable `toml:"listen" later:"true"`
-	// It is stopped after this long without a connection and without a lease.
-	Idle duration `toml:"idle" later:"true"`
+	// A socket that hobd holds for it, through restarts and crashes: `"host:port"`, `"unix:PATH"` or a table. The service gets it as
+	// descriptor 3, as sd_listen_fds(3) has it.
+	Listen listenTable `toml:"listen"`
+	// It is stopped after this long without a connection and without a lease. With `listen`, `hob up` binds its socket only, and each
+	// time the first connection starts it.
+	Idle duration `toml:"idle"`
 	// Which ends are followed by another start: none, those that are failures, or all.
 	Restart restart `toml:"restart" default:"on-failure"`
 	// How to see that it still works.
-	Alive aliveTable `toml:"alive" later:"true"`
+	Alive aliveTable `toml:"alive"`
 	// It is restarted when files change that match one of these and none of those with `!` in front.
 	Watch globs `toml:"watch" later:"true"`
 	// It gets a terminal, for `hob attach`.
-	TTY boolean `toml:"tty" default:"false" later:"true"`
+	TTY boolean `toml:"tty" default:"false"`
 	// How much of its output is kept.
 	Log logTable `toml:"log"`
 	// It is part of a bare `hob up`.
@@ -84,7 +86,7 @@ type listenTable struct {
 	set
 	// Where: `"host:port"` or `"unix:PATH"`, with PATH relative to the project's root.
 	Addr address `toml:"addr" default:"required"`
-	// hobd accepts and forwards, for programs that can't take a socket over.
+	// hobd accepts and forwards, for programs that can't take a socket over. They are not given one.
 	Proxy boolean `toml:"proxy" default:"false"`
 	// Where a proxy forwards to. Without it: the address of `ready`, else a free port given as $PORT.
 	To address `toml:"to"`
@@ -118,7 +120,7 @@ type logTable struct {
 type daemonTable struct {
 	set
 	// hobd leaves after this long in which nothing ran, nothing was held and nobody was connected.
-	IdleExit duration `toml:"idle_exit" later:"true"`
+	IdleExit duration `toml:"idle_exit"`
 }
 
 // foreignKeys gives the keys of other supervisors, and what they are here, by the type of the table. It is a

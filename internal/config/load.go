@@ -62,6 +62,7 @@ func (l *loader) document(n *node, from service.Source) {
 		t.check(d)
 	}
 	doc.Services.checkNeeds(d, tables)
+	d.checkTaken(tables)
 	if len(l.problems.list) > 0 {
 		// Env files are read all the same, to tell of everything at once.
 		for _, t := range tables {
@@ -95,6 +96,20 @@ func (t *serviceTable) check(d *decoding) {
 	t.checkListen(d)
 }
 
+// checkAddress looks at an address where it is known what a relative path is below.
+func (d *decoding) checkAddress(v address, s scope) {
+	if v.v.Network == "" {
+		return
+	}
+	if v.v.Network == "unix" && strings.Contains("/"+v.v.Addr+"/", "/../") { // which a join would resolve
+		d.errorf(v.n, s, "%s: a path with \"..\"", quoted(v.v.String()))
+		return
+	}
+	if err := d.loader.address(v.v).Check(); err != nil {
+		d.errorf(v.n, s, "%v", err)
+	}
+}
+
 func (t *serviceTable) checkListen(d *decoding) {
 	s, at := scope{service: t.name}, &t.Listen
 	if !at.given() {
@@ -103,15 +118,40 @@ func (t *serviceTable) checkListen(d *decoding) {
 	if !at.Addr.given() && !at.odd {
 		d.errorf(at.n, s.sub("listen"), "addr is missing")
 	}
+	d.checkAddress(at.Addr, s.sub("listen"))
+	d.checkAddress(at.To, s.sub("listen.to"))
+	if t.Ready.TCP.v != "" && t.Ready.TCP.v == at.Addr.v.Addr {
+		d.hintf(t.Ready.TCP.n, s.sub("ready.tcp"), "use http, notify or log; or leave ready out",
+			"%s is the address of listen, which accepts before the service is there", quoted(t.Ready.TCP.v))
+	}
+	if at.To.v.Network != "" && at.To.v == at.Addr.v {
+		d.errorf(at.To.n, s.sub("listen.to"), "it is where hobd listens itself")
+	}
 	if at.To.given() && !at.Proxy.v {
 		d.errorf(at.To.n, s.sub("listen.to"), "it is for proxy = true")
 	}
-	if len(t.Run.v) > 0 && !t.Run.simple {
+	if len(t.Run.v) > 0 && !t.Run.simple && !at.Proxy.v {
 		d.hintf(t.Run.n, s.sub("run"), `use an array, as in ["npm", "run", "dev"]`,
 			"with listen it must be one simple command or an array: a shell in between does not hand the socket over")
 	}
 	if t.Ready.FD.v == 3 && !at.Proxy.v {
 		d.errorf(t.Ready.FD.n, s.sub("ready.fd"), "descriptor 3 is the socket of listen")
+	}
+}
+
+// checkTaken notes when two services would have one socket.
+func (d *decoding) checkTaken(tables []*serviceTable) {
+	whose := map[service.Address]string{}
+	for _, t := range tables {
+		a := t.Listen.Addr.v
+		if a.Network == "" {
+			continue
+		}
+		if other := whose[d.loader.address(a)]; other != "" {
+			d.errorf(t.Listen.Addr.n, scope{service: t.name}.sub("listen"), "%s is where service %s listens", quoted(a.String()), quoted(other))
+			continue
+		}
+		whose[d.loader.address(a)] = t.name
 	}
 }
 
@@ -141,12 +181,12 @@ func (l *loader) service(d *decoding, t *serviceTable, from service.Source) Serv
 			Ready: service.Readiness{
 				Log: t.Ready.Log.v, TCP: t.Ready.TCP.v, HTTP: t.Ready.HTTP.v, Exec: t.Ready.Exec.v, Notify: t.Ready.Notify.v, FD: t.Ready.FD.v,
 			},
-			Set: lay(append(l.envFiles(d, t), t.Env.v...)),
+			Set:    lay(append(l.envFiles(d, t), t.Env.v...)),
+			Listen: service.Listen{Address: l.address(t.Listen.Addr.v), Proxy: t.Listen.Proxy.v, To: l.address(t.Listen.To.v)},
+			Idle:   t.Idle.v, TTY: t.TTY.v,
+			Alive: service.Alive{HTTP: t.Alive.HTTP.v, TCP: t.Alive.TCP.v, Exec: t.Alive.Exec.v},
 		},
-		Auto: !t.Auto.given() || t.Auto.v,
-		Idle: t.Idle.v, Watch: t.Watch.v, TTY: t.TTY.v,
-		Listen: Listen{Address: l.address(t.Listen.Addr.v), Proxy: t.Listen.Proxy.v, To: l.address(t.Listen.To.v)},
-		Alive:  Alive{HTTP: t.Alive.HTTP.v, TCP: t.Alive.TCP.v, Exec: t.Alive.Exec.v},
+		Auto: !t.Auto.given() || t.Auto.v, Watch: t.Watch.v,
 	}
 	if t.Restart.given() {
 		v.Restart = t.Restart.v
@@ -173,7 +213,7 @@ func (l *loader) service(d *decoding, t *serviceTable, from service.Source) Serv
 	return v
 }
 
-func (l *loader) address(a Address) Address {
+func (l *loader) address(a service.Address) service.Address {
 	if a.Network == "unix" {
 		a.Addr = l.below(a.Addr)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/hobworks/hob/internal/sdnotify"
 	"github.com/hobworks/hob/internal/service"
 	"github.com/hobworks/hob/internal/servicelog"
+	"github.com/hobworks/hob/internal/sockets"
 )
 
 // Target is the run that is to become ready.
@@ -47,7 +48,7 @@ const (
 )
 
 // Wait blocks until the target is ready. Otherwise the error is a *TimeoutError once r.Timeout is over (service.DefaultReadyTimeout
-// when that is 0), a *TakenError when another process answers in the target's place, or that of ctx when it ends. status, unless it is nil, is
+// when that is 0), a *sockets.TakenError when another process answers in the target's place, or that of ctx when it ends. status, unless it is nil, is
 // called from within Wait with what the service or the check says meanwhile. Wait closes nothing.
 func Wait(ctx context.Context, r service.Readiness, t Target, status func(string)) error {
 	w := &waiter{r: r, t: t, status: status, after: cmp.Or(r.Timeout, service.DefaultReadyTimeout)}
@@ -85,24 +86,29 @@ func (w *waiter) wait(ctx context.Context) error {
 		return w.forNotification(ctx)
 	case r.FD != 0:
 		return w.forNewline(ctx)
-	case r.TCP != "":
-		return w.poll(ctx, func(ctx context.Context) error { return w.owned(r.TCP, dialTCP(ctx, r.TCP)) })
-	case r.HTTP != "":
-		return w.poll(ctx, func(ctx context.Context) error {
-			address, err := get(ctx, r.HTTP)
-			return w.owned(address, err)
-		})
-	case len(r.Exec) > 0:
-		return w.poll(ctx, w.exec)
+	case r.TCP != "", r.HTTP != "", len(r.Exec) > 0:
+		return w.poll(ctx, w.try)
 	}
 	return nil
 }
 
-// poll asks until there is no error. A *TakenError ends it.
+// try asks once.
+func (w *waiter) try(ctx context.Context) error {
+	switch r := w.r; {
+	case r.TCP != "":
+		return w.owned(r.TCP, dialTCP(ctx, r.TCP))
+	case r.HTTP != "":
+		address, err := get(ctx, r.HTTP)
+		return w.owned(address, err)
+	}
+	return w.exec(ctx)
+}
+
+// poll asks until there is no error. A *sockets.TakenError ends it.
 func (w *waiter) poll(ctx context.Context, try func(context.Context) error) error {
 	for pause := firstPause; ; pause = nextPause(pause) {
 		err := try(ctx)
-		var taken *TakenError
+		var taken *sockets.TakenError
 		if err == nil || errors.As(err, &taken) {
 			return err
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/hobworks/hob/internal/sdnotify"
 	"github.com/hobworks/hob/internal/service"
 	"github.com/hobworks/hob/internal/servicelog"
+	"github.com/hobworks/hob/internal/sockets"
 )
 
 const okAnswer = "HTTP/1.1 200 OK\r\n\r\n"
@@ -52,7 +53,7 @@ func TestSomebodyElsesAnswerIsNotReady(t *testing.T) {
 	_, port, _ := net.SplitHostPort(addr)
 	want := fmt.Sprintf(`^port %s is held by \S+ \(pid %d\)$`, port, other.ID().Pid)
 	for _, r := range []service.Readiness{{TCP: addr}, {HTTP: "http://" + addr}} {
-		var taken *TakenError
+		var taken *sockets.TakenError
 		require.ErrorAs(t, Taken(r), &taken)
 		require.Regexp(t, want, taken.Error())
 		require.Equal(t, other.ID().Pid, taken.Holder.Pid)

@@ -13,25 +13,8 @@ import (
 	"github.com/hobworks/hob/internal/sockets"
 )
 
-// TakenError says that somebody else listens where the service should.
-type TakenError struct {
-	Addr   string         // host:port
-	Holder sockets.Holder // Pid is 0 when it can't be seen
-}
-
-func (e *TakenError) Error() string {
-	_, port, err := net.SplitHostPort(e.Addr)
-	if err != nil {
-		port = e.Addr
-	}
-	if e.Holder.Pid == 0 {
-		return fmt.Sprintf("port %s is held by a process of another user", port)
-	}
-	return fmt.Sprintf("port %s is held by %s", port, e.Holder)
-}
-
 // Taken looks, before a start, whether somebody listens already where r expects the service to: then the error is a
-// *TakenError. It is nil when r is about no port, or where the system does not tell.
+// *sockets.TakenError. It is nil when r is about no port, or where the system does not tell.
 func Taken(r service.Readiness) error {
 	address := r.TCP
 	if r.HTTP != "" {
@@ -48,8 +31,12 @@ func Taken(r service.Readiness) error {
 	if err != nil || len(listeners) == 0 {
 		return nil
 	}
-	e := &TakenError{Addr: address}
-	if holders := sockets.Holders(listeners); len(holders) > 0 {
+	e := &sockets.TakenError{Addr: address}
+	holders := sockets.Holders(listeners)
+	if slices.ContainsFunc(holders, func(h sockets.Holder) bool { return h.Pid == os.Getpid() }) {
+		return nil // the one that is held for the service
+	}
+	if len(holders) > 0 {
 		e.Holder = holders[0]
 	}
 	return e
@@ -85,7 +72,7 @@ func (w *waiter) owned(address string, err error) error {
 			return nil
 		}
 	}
-	return &TakenError{Addr: address, Holder: holders[0]}
+	return &sockets.TakenError{Addr: address, Holder: holders[0]}
 }
 
 // dialTCP connects and hangs up.

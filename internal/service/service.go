@@ -24,7 +24,15 @@ type Spec struct {
 	Restart Restart   `json:"restart,omitempty"`
 	Log     Log       `json:"log,omitzero"`
 	Color   bool      `json:"color,omitempty"` // the client that asked has a terminal with colours
+
+	Listen Listen        `json:"listen,omitzero"` // a socket that is held for it
+	Idle   time.Duration `json:"idle,omitempty"`  // it is stopped after so long without a connection and a lease; 0: never
+	Alive  Alive         `json:"alive,omitzero"`
+	TTY    bool          `json:"tty,omitempty"` // it has a terminal
 }
+
+// OnDemand reports whether the service is started by the first connection and stopped when it is idle.
+func (s Spec) OnDemand() bool { return s.Listen.Held() && s.Idle > 0 }
 
 // Need is another service that has to be there first.
 type Need struct {
@@ -57,6 +65,19 @@ type Readiness struct {
 func (r Readiness) Declared() bool {
 	return r.Log != "" || r.TCP != "" || r.HTTP != "" || len(r.Exec) > 0 || r.Notify || r.FD != 0
 }
+
+// Alive says how to see that a service that was ready still works. At most one of HTTP, TCP and Exec is set;
+// none: nothing is checked.
+type Alive struct {
+	HTTP  string        `json:"http,omitempty"`
+	TCP   string        `json:"tcp,omitempty"`
+	Exec  []string      `json:"exec,omitempty"`
+	Every time.Duration `json:"every"`
+	Fails int           `json:"fails"` // so many in a row
+}
+
+// Declared reports whether there is anything to check.
+func (a Alive) Declared() bool { return a.HTTP != "" || a.TCP != "" || len(a.Exec) > 0 }
 
 // DefaultReadyTimeout is how long a service may take to be ready.
 const DefaultReadyTimeout = 60 * time.Second
@@ -127,10 +148,12 @@ type State string
 
 // The states of a service.
 const (
+	Idle     State = "idle"     // its socket is held, it is not running: the next connection starts it
 	Waiting  State = "waiting"  // for what it needs
 	Starting State = "starting" // its process is there, it did not yet live long enough or is not ready
 	Ready    State = "ready"    // it said so
 	Running  State = "running"  // lives; no readiness declared
+	Unready  State = "unready"  // lives, was ready, and its alive check fails
 	Backoff  State = "backoff"  // ended, and is started again in a moment
 	Stopping State = "stopping" // its tree was asked to leave
 	Stopped  State = "stopped"  // not running because that was asked
@@ -139,18 +162,24 @@ const (
 )
 
 // States lists them all, in the order in which a service goes through them.
-var States = []State{Stopped, Waiting, Starting, Ready, Running, Stopping, Backoff, Done, Failed}
+var States = []State{Stopped, Idle, Waiting, Starting, Ready, Running, Unready, Stopping, Backoff, Done, Failed}
 
 // Alive reports whether a process of the service may exist in state s.
 func (s State) Alive() bool {
-	return s == Starting || s == Ready || s == Running || s == Stopping
+	return s == Starting || s.Serving() || s == Stopping
 }
+
+// Serving reports whether a process of the service is past its start and not asked to leave in state s.
+func (s State) Serving() bool { return s == Ready || s == Running || s == Unready }
 
 // Pending reports whether a process will be started in state s, without anybody asking again.
 func (s State) Pending() bool { return s == Waiting || s == Backoff }
 
-// Up reports whether the service is as ready as it can be.
-func (s State) Up() bool { return s == Ready || s == Running }
+// Active reports whether a service in state s is not down: something of it runs, will be started, or is held.
+func (s State) Active() bool { return s.Alive() || s.Pending() || s == Idle }
+
+// Up reports whether the service is as ready as it can be. An idle one is: whoever connects is served.
+func (s State) Up() bool { return s == Ready || s == Running || s == Idle }
 
 // Want is what was asked for.
 type Want string
@@ -206,6 +235,18 @@ type Status struct {
 	EnvAt      time.Time   `json:"env_at,omitzero"` // when Env was taken from a client
 	EnvHash    string      `json:"env,omitempty"`
 	SetHash    string      `json:"set,omitempty"`
+
+	Held    bool    `json:"held,omitempty"`    // the socket of Listen is there
+	Parking bool    `json:"parking,omitempty"` // stopping because nobody needs it: idle comes next
+	Backend Address `json:"backend,omitzero"`  // where this run of a proxied service listens
+	Leases  []Lease `json:"leases,omitempty"`  // that last as long as a process
+}
+
+// Lease keeps a service from being stopped for being idle while the process lives.
+type Lease struct {
+	Pid   int    `json:"pid"`
+	Start uint64 `json:"start"` // clock ticks since boot
+	Boot  string `json:"boot_id"`
 }
 
 // LogEndOf is where the log of an earlier run ends; where that is forgotten, where that of this one begins.
@@ -232,11 +273,7 @@ func CheckName(s string) error {
 	if nameOK(s) {
 		return nil
 	}
-	shown := s
-	if len(shown) > 80 {
-		shown = shown[:80] + "…"
-	}
-	return fmt.Errorf("service name %q: not [A-Za-z0-9][A-Za-z0-9_.-]{0,63} without \"..\"", shown)
+	return fmt.Errorf("service name %q: not [A-Za-z0-9][A-Za-z0-9_.-]{0,63} without \"..\"", short(s))
 }
 
 func nameOK(s string) bool {
@@ -257,15 +294,37 @@ func (s Spec) CheckArgs() error {
 	if len(s.Cmd) == 0 || s.Cmd[0] == "" {
 		return fmt.Errorf("service %q: no command", s.Name)
 	}
-	for _, list := range [][]string{s.Cmd, s.Env, {s.Dir}} {
+	for _, list := range [][]string{s.Cmd, s.Env, s.Set, {s.Dir}} {
 		for _, v := range list {
 			if strings.IndexByte(v, 0) >= 0 {
 				return fmt.Errorf("service %q: a NUL byte in its command, directory or environment", s.Name)
 			}
 		}
 	}
+	for _, list := range [][]string{s.Env, s.Set} {
+		for _, kv := range list {
+			if err := checkVariable(kv); err != nil {
+				return fmt.Errorf("service %q: %w", s.Name, err)
+			}
+		}
+	}
 	if !strings.HasPrefix(s.Dir, "/") {
 		return fmt.Errorf("service %q: directory %q is not absolute", s.Name, s.Dir)
+	}
+	return nil
+}
+
+// maxVariable is MAX_ARG_STRLEN of execve(2), less the NUL at the end.
+const maxVariable = 128<<10 - 1
+
+// checkVariable says why "K=V" can't be given to a process, or nil. The value is nobody's business, and may be any text.
+func checkVariable(kv string) error {
+	name, _, _ := strings.Cut(kv, "=")
+	switch {
+	case strings.IndexFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f }) >= 0:
+		return fmt.Errorf("environment variable %q: a control character in its name", short(name))
+	case len(kv) > maxVariable:
+		return fmt.Errorf("environment variable %s has %d bytes, and a program can be given %d", short(name), len(kv), maxVariable)
 	}
 	return nil
 }

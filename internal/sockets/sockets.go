@@ -43,6 +43,16 @@ func Listeners(address string) ([]Listener, error) {
 	return slices.DeleteFunc(all, func(l Listener) bool { return l.Addr.Port() != port || !answers(l.Addr.Addr(), ips) }), nil
 }
 
+// FreePort is a port of the loopback address that nobody has now, and that the kernel gives to nobody for a while.
+func FreePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port, nil
+}
+
 // parse gives the addresses that are meant; none means every one.
 func parse(address string) ([]netip.Addr, uint16, error) {
 	host, portText, err := net.SplitHostPort(address)

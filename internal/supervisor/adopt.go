@@ -16,9 +16,9 @@ import (
 
 // Adopt takes over what an earlier daemon of this instance left: every service in all as it was
 // last written, with the process that still runs for it. What was forked and not yet written down is
-// found by its mark. It blocks until all are adopted; a service that can't be is failed, with the
-// reason.
-func (s *Supervisor) Adopt(all []service.Status) error {
+// found by its mark. files are those that Files gave the earlier daemon, as far as somebody has kept them; they are taken
+// over. It blocks until all are adopted; a service that can't be is failed, with the reason.
+func (s *Supervisor) Adopt(all []service.Status, files map[string]*os.File) error {
 	marked, err := s.marked()
 	if err != nil {
 		s.o.Log.Error("look for processes of an earlier daemon", "err", err)
@@ -30,7 +30,8 @@ func (s *Supervisor) Adopt(all []service.Status) error {
 		s.all[st.Name] = v
 		s.mu.Unlock()
 		wg.Go(func() {
-			again := v.adopt(marked[v.mark()])
+			again := v.adopt(marked[v.mark()], files)
+			v.mind()
 			v.publish()
 			go v.loop()
 			if again {
@@ -39,6 +40,9 @@ func (s *Supervisor) Adopt(all []service.Status) error {
 		})
 	}
 	wg.Wait()
+	for _, f := range files {
+		f.Close() // also of those that nobody knows any more
+	}
 	for _, v := range s.services() {
 		v.nudge() // those that wait for another one
 	}
@@ -97,19 +101,31 @@ func parseMark(mark string) (name string, generation int, ok bool) {
 
 // adopt makes the state true. It runs before the service's goroutine does. again means that the
 // run was never executed and is still wanted.
-func (v *svc) adopt(found []process.Marked) (again bool) {
-	switch {
-	case (v.st.State.Alive() || v.st.State.Pending()) && v.st.Boot != bootID():
+func (v *svc) adopt(found []process.Marked, files map[string]*os.File) (again bool) {
+	if v.st.State.Active() && v.st.Boot != bootID() {
 		v.st.State, v.st.Pid, v.st.Start = service.Stopped, 0, 0
-		v.st.Why = "reboot"
+		v.st.Why, v.st.Held, v.st.Parking, v.st.Leases = "reboot", false, false, nil
 		return false
-	case !v.st.State.Alive():
+	}
+	if v.st.Held {
+		// Where the run has the only one, a socket is held again from its end on.
+		if err := v.holdAgain(files[socketFile+v.name]); err != nil {
+			v.sup.o.Log.Warn("hold the socket again", "service", v.name, "err", err)
+		}
+	}
+	for _, l := range v.st.Leases {
+		v.outlast(l)
+	}
+	if !v.st.State.Alive() {
 		v.st.Pid, v.st.Start = 0, 0
 		if len(found) > 0 {
 			v.remains()
 		}
 		if v.st.State == service.Backoff {
 			v.retryLater()
+		}
+		if v.st.State == service.Idle {
+			v.rested()
 		}
 		return false
 	}
@@ -118,6 +134,11 @@ func (v *svc) adopt(found []process.Marked) (again bool) {
 	}
 	p, err := v.find(found)
 	if err == nil {
+		if v.st.TTY {
+			if err := v.takeTerminal(files[terminalFile+v.name]); err != nil {
+				v.sup.o.Log.Error("take over the terminal", "service", v.name, "err", err)
+			}
+		}
 		v.adopted(p)
 		return false
 	}
@@ -150,18 +171,21 @@ func (v *svc) find(found []process.Marked) (*process.Process, error) {
 func (v *svc) adopted(p *process.Process) {
 	v.st.Adopted++
 	v.take(p)
+	v.greet()
 	switch {
 	case v.st.State == service.Stopping:
 		v.resumeStop()
-	case v.st.Ready.Declared():
+	case v.readiness().Declared():
 		if err := v.rejoin(); err != nil {
 			v.sup.o.Log.Error("adopt", "service", v.name, "err", err)
 		}
 	case v.st.State == service.Starting:
 		v.settleLater()
 	}
-	if v.st.State.Up() {
+	if v.st.State.Serving() {
 		v.proveLater()
+		v.lookLater()
+		v.keepChecking()
 	}
 	v.sup.o.Log.Info("adopted", "service", v.name, "pid", v.st.Pid, "state", string(v.st.State))
 }
@@ -180,7 +204,9 @@ func (v *svc) missed(found []process.Marked, err error) (again bool) {
 			return false
 		}
 		v.st.State = service.Stopped
-		again = v.st.Want == service.Up
+		if again = v.st.Want == service.Up && !v.st.Parking; v.st.Parking {
+			v.parked()
+		}
 	case id.Pid == 0 && v.proc == nil:
 		// The daemon was killed between writing this down and the fork.
 		v.st.State = service.Stopped
@@ -198,7 +224,7 @@ func (v *svc) missed(found []process.Marked, err error) (again bool) {
 // resumeStop goes on with a stop that an earlier daemon began: because somebody asked for it, because
 // the run was not ready, or for another run to follow.
 func (v *svc) resumeStop() {
-	if v.st.Want == service.Up {
+	if v.st.Want == service.Up && !v.st.Parking {
 		if v.unready = v.st.Why; v.unready == "" {
 			v.again = &event{kind: evStart, auto: true}
 		}
@@ -213,6 +239,8 @@ func (v *svc) endedUnseen(e process.Exit) {
 	switch v.classifyExit(e.Known && e.Code == 0 && e.Signal == 0) {
 	case evExitOK:
 		v.st.State = service.Done
+	case evExitRest:
+		v.rested()
 	case evExitBad:
 		v.st.State = service.Failed
 		v.sayLimit()

@@ -16,6 +16,7 @@ const (
 	maxDelay    = 10 * time.Second
 	startLimit  = 5 // unproductive runs within limitWindow, and no other follows
 	limitWindow = time.Minute
+	impatient   = time.Second // the longest delay while connections wait
 )
 
 // verdict is what a restart policy makes of the end of a run.
@@ -25,14 +26,23 @@ type verdict struct {
 	limited bool // it would be started again if that had not failed so often
 }
 
-// judge counts the end of a run, at the time now, and applies the policy. ok: it ended with exit 0.
-// jitter is in [0, 1).
-func judge(st *service.Status, ok bool, now time.Time, jitter float64) verdict {
-	wanted := st.Restart == service.RestartAlways || st.Restart != service.RestartNo && !ok
+// ending is what is known of the end of a run.
+type ending struct {
+	ok         bool // exit 0
+	productive bool // it took a connection off the socket that is held for it
+	waiting    bool // connections wait there
+}
+
+// barren: it left by itself although somebody waits. That is no end, and starting it again at once would never be one.
+func (e ending) barren() bool { return e.ok && e.waiting && !e.productive }
+
+// judge counts the end of a run, at the time now, and applies the policy. jitter is in [0, 1).
+func judge(st *service.Status, e ending, now time.Time, jitter float64) verdict {
+	wanted := st.Restart == service.RestartAlways || st.Restart != service.RestartNo && !e.ok || e.barren()
 	if !wanted {
 		return verdict{}
 	}
-	if !st.ReadyAt.IsZero() && now.Sub(st.ReadyAt) >= provenAfter {
+	if e.productive || !st.ReadyAt.IsZero() && now.Sub(st.ReadyAt) >= provenAfter && !e.barren() {
 		forgive(st)
 	} else {
 		st.Failures = slices.DeleteFunc(slices.Clone(st.Failures), func(t time.Time) bool { return now.Sub(t) >= limitWindow })
@@ -42,7 +52,11 @@ func judge(st *service.Status, ok bool, now time.Time, jitter float64) verdict {
 		return verdict{limited: true}
 	}
 	st.Tries++
-	return verdict{again: true, delay: delay(st.Tries, jitter)}
+	v := verdict{again: true, delay: delay(st.Tries, jitter)}
+	if e.waiting {
+		v.delay = min(v.delay, impatient)
+	}
+	return v
 }
 
 // forgive forgets the failures.
@@ -63,14 +77,19 @@ func delay(try int, jitter float64) time.Duration {
 
 // classifyExit turns the end of a run into what follows from it.
 func (v *svc) classifyExit(ok bool) kind {
+	e := ending{ok: ok, productive: v.productive(), waiting: v.waiting()}
+	v.barren = e.barren()
 	final := evExitBad
-	if ok {
+	switch {
+	case ok && v.front.sock != nil:
+		final = evExitRest
+	case ok:
 		final = evExitOK
 	}
 	if v.trial && v.st.ReadyAt.IsZero() {
 		return final
 	}
-	switch is := judge(&v.st, ok, time.Now(), rand.Float64()); {
+	switch is := judge(&v.st, e, time.Now(), rand.Float64()); {
 	case is.limited:
 		v.limited = true
 		return evExitBad

@@ -30,12 +30,16 @@ type runs struct {
 
 // end plays one run: ready after so long, or never if negative, and ended after life.
 func (r *runs) end(ready, life time.Duration, ok bool) verdict {
+	return r.endAs(ready, life, ending{ok: ok})
+}
+
+func (r *runs) endAs(ready, life time.Duration, e ending) verdict {
 	r.st.ReadyAt = time.Time{}
 	if ready >= 0 {
 		r.st.ReadyAt = r.now.Add(ready)
 	}
 	r.now = r.now.Add(life)
-	v := judge(&r.st, ok, r.now, 0.5)
+	v := judge(&r.st, e, r.now, 0.5)
 	r.now = r.now.Add(v.delay)
 	return v
 }
@@ -145,4 +149,33 @@ func TestRetryComesWhenItIsDue(t *testing.T) {
 		require.Equal(t, service.Stopped, v.status().State)
 		v.close()
 	})
+}
+
+// TestProductiveRunsAreNotCounted: a run that took a connection is followed by another one at once, however often it crashes.
+func TestProductiveRunsAreNotCounted(t *testing.T) {
+	r := newRuns(service.RestartOnFailure)
+	for range 1000 {
+		require.Equal(t, verdict{again: true}, r.endAs(0, time.Millisecond, ending{productive: true, waiting: true}))
+	}
+	require.Equal(t, verdict{}, newRuns(service.RestartNo).endAs(0, time.Second, ending{productive: true, waiting: true}))
+}
+
+// TestWhoWaitsDoesNotWaitLong: while connections wait, a back-off is a second at most; and a run that leaves them waiting
+// with exit 0 is a failure like any other, under each policy: else it would be started for ever.
+func TestWhoWaitsDoesNotWaitLong(t *testing.T) {
+	for _, policy := range []service.Restart{service.RestartNo, service.RestartOnFailure, service.RestartAlways} {
+		r := newRuns(policy)
+		for range startLimit - 1 {
+			// Long enough to be forgiven, had it served anybody.
+			v := r.endAs(time.Millisecond, 11*time.Second, ending{ok: true, waiting: true})
+			require.True(t, v.again, policy)
+			require.LessOrEqual(t, v.delay, impatient)
+		}
+		require.Equal(t, verdict{limited: true}, r.endAs(time.Millisecond, time.Second, ending{ok: true, waiting: true}), policy)
+		require.Equal(t, verdict{}, newRuns(service.RestartOnFailure).endAs(0, time.Second, ending{ok: true, waiting: true, productive: true}))
+	}
+	r := newRuns(service.RestartOnFailure)
+	r.st.Tries = 9
+	require.Equal(t, impatient, r.endAs(-1, time.Second, ending{waiting: true}).delay)
+	require.Greater(t, r.endAs(-1, time.Second, ending{}).delay, impatient)
 }

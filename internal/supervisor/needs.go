@@ -9,10 +9,15 @@ import (
 // classifyStart turns a start into what follows from what the service needs. Somebody who asks for it is told
 // that a need is down; a restart that nobody asked for waits: what it needs may be down only while it is replaced.
 func (v *svc) classifyStart(ev event) event {
-	needs := v.st.Needs
+	spec := v.st.Spec
 	if ev.spec != nil {
-		needs = ev.spec.Needs
+		spec = *ev.spec
 	}
+	if ev.lazy && spec.OnDemand() {
+		ev.kind = evRest
+		return ev
+	}
+	needs := spec.Needs
 	open, down := v.sup.missing(needs)
 	ev.patient = ev.auto && (ev.kind != evNeeds || v.patient)
 	switch {
@@ -42,7 +47,7 @@ func (s *Supervisor) missing(needs []service.Need) (open, down string) {
 		switch {
 		case n.For == service.NeedDone && st.State == service.Done && st.Want == service.Up,
 			n.For != service.NeedDone && st.State.Up():
-		case st.State.Pending(), st.State == service.Starting, st.State == service.Stopping && st.Want == service.Up,
+		case st.State.Pending(), st.State == service.Starting, st.State == service.Unready, st.State == service.Stopping && st.Want == service.Up,
 			n.For == service.NeedDone && st.State.Up():
 			late = append(late, n.Name)
 		default:

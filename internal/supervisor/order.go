@@ -45,7 +45,7 @@ func (s *Supervisor) startNeeds(name string) {
 			n.For == service.NeedDone && st.State == service.Done && st.Want == service.Up {
 			continue
 		}
-		v.send(event{kind: evStart})
+		v.send(event{kind: evStart, lazy: true})
 	}
 }
 
@@ -75,7 +75,10 @@ func (s *Supervisor) closure(name string) []service.Need {
 // is no such order. It waits until nothing of any is left; when ctx ends there is no more grace. With
 // forget the ad-hoc ones are forgotten, their logs kept.
 func (s *Supervisor) StopAll(ctx context.Context, forget bool) []service.Status {
-	all, _ := s.stopInOrder(s.services(), func(v *svc) (service.Status, error) { return s.stopOne(ctx, v, forget), nil })
+	all, _ := s.stopInOrder(s.services(), func(v *svc) (service.Status, error) {
+		defer v.send(event{kind: evLetGo})
+		return s.stopOne(ctx, v, forget), nil
+	})
 	return all
 }
 

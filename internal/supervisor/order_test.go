@@ -13,8 +13,11 @@ import (
 
 func testSupervisor(t *testing.T) *Supervisor {
 	dir := t.TempDir()
-	return New(Options{ID: "test", Root: dir, Logs: dir, FIFOs: dir, Locks: dir, Notify: dir, Store: nowhere{},
+	s, err := New(Options{ID: "test", Root: dir, Logs: dir, FIFOs: dir, Locks: dir, Notify: dir, Store: nowhere{},
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	require.NoError(t, err)
+	t.Cleanup(s.poller.Close)
+	return s
 }
 
 // with adds services that do not run: a name, and what it needs.

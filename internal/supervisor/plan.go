@@ -76,7 +76,7 @@ func (s *Supervisor) apply(ctx context.Context, p Plan) ([]*svc, error) {
 		}
 		asked := slices.Contains(p.Start, name)
 		if slices.Contains(stale, v) || asked && wantsStart(v.status()) {
-			v.send(event{kind: evStart, spec: v.specFor(*specs[name], p)})
+			v.send(event{kind: evStart, spec: v.specFor(*specs[name], p), lazy: true})
 		}
 		if asked {
 			wait = append(wait, v)
@@ -89,7 +89,7 @@ func (s *Supervisor) apply(ctx context.Context, p Plan) ([]*svc, error) {
 func (s *Supervisor) refused(p Plan) error {
 	for _, spec := range p.Specs {
 		st, err := s.Status(spec.Name)
-		if err == nil && st.Source == service.SourceRun && (st.State.Alive() || st.State.Pending()) && slices.Contains(p.Start, spec.Name) {
+		if err == nil && st.Source == service.SourceRun && st.State.Active() && slices.Contains(p.Start, spec.Name) {
 			return fmt.Errorf("service %q: %w: it runs ad hoc", spec.Name, ErrNameTaken)
 		}
 	}
@@ -103,7 +103,7 @@ func (s *Supervisor) learn(spec service.Spec) (v *svc, restart bool, err error) 
 		return nil, false, err
 	}
 	st := v.status()
-	active := st.State.Alive() || st.State.Pending()
+	active := st.State.Active()
 	switch {
 	case active && st.Source == service.SourceRun:
 		return v, false, nil
@@ -122,13 +122,23 @@ func (s *Supervisor) learn(spec service.Spec) (v *svc, restart bool, err error) 
 
 // runsAs reports whether a run of have is one of want, whatever else is set.
 func runsAs(have, want service.Spec) bool {
-	return have.Same(want) && slices.Equal(have.Set, want.Set)
+	return have.Same(want) && slices.Equal(have.Set, want.Set) && have.Listen == want.Listen && have.TTY == want.TTY
 }
 
 // adjust takes other settings without another run.
-func (v *svc) adjust(ev event) { v.setSpec(*ev.spec) }
+func (v *svc) adjust(ev event) {
+	v.setSpec(*ev.spec)
+	if v.st.State == service.Idle {
+		v.rested()
+	}
+	v.lookLater()
+	v.keepChecking()
+}
 
 func (v *svc) setSpec(spec service.Spec) {
+	if v.st.Listen != spec.Listen {
+		v.unhold()
+	}
 	v.st.Spec = spec
 	v.st.EnvHash, v.st.SetHash = "", "" // those of the last one
 	if v.out != nil {
@@ -152,7 +162,9 @@ func (v *svc) specFor(spec service.Spec, p Plan) *service.Spec {
 // wantsStart reports whether up has to start it. What has done its work is left alone until down.
 func wantsStart(st service.Status) bool {
 	switch {
-	case st.State.Up(), st.State == service.Starting, st.State == service.Waiting:
+	case st.State == service.Idle:
+		return !st.OnDemand()
+	case st.State.Up(), st.State == service.Unready, st.State == service.Starting, st.State == service.Waiting:
 		return false
 	case st.State == service.Done:
 		return st.Want == service.Down

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/hobworks/hob/internal/activation"
 	"github.com/hobworks/hob/internal/process"
 	"github.com/hobworks/hob/internal/readiness"
 	"github.com/hobworks/hob/internal/sdnotify"
@@ -19,6 +20,8 @@ import (
 type attempt struct {
 	env    []string        // for the process
 	extra  []process.Extra // descriptors for it, closed by started
+	via    []string        // what executes it
+	slave  *os.File        // its side of its terminal, closed by started
 	notify *sdnotify.Socket
 	fd     *os.File // what it writes to its readiness descriptor
 
@@ -33,6 +36,13 @@ func (v *svc) prepare() (*attempt, error) {
 	err := v.openNotify(run)
 	if err == nil && v.st.Ready.FD != 0 {
 		err = v.openReadyFD(run, unix.O_RDWR)
+	}
+	if err == nil && v.front.sock != nil && v.front.proxy == nil {
+		err = v.handOver(run)
+	}
+	if err == nil && v.st.TTY {
+		run.slave, err = v.openTerminal()
+		run.env = append(run.env, "TERM="+terminalKind)
 	}
 	if err != nil {
 		run.abandon()
@@ -51,6 +61,24 @@ func (v *svc) openNotify(run *attempt) (err error) {
 	run.env = append(run.env, "NOTIFY_SOCKET="+run.notify.Addr())
 	return nil
 }
+
+// terminalKind is what all terminals that people attach understand.
+const terminalKind = "xterm-256color"
+
+// handOver gives the run the socket that is held for it, sd_listen_fds(3).
+func (v *svc) handOver(run *attempt) error {
+	f, err := v.front.sock.File()
+	if err != nil {
+		return err
+	}
+	run.extra = append(run.extra, process.Extra{FD: firstSocket, File: f})
+	run.env = append(run.env, activation.Environ(v.name)...)
+	run.via = v.sup.o.ExecStep // only the process itself knows LISTEN_PID
+	return nil
+}
+
+// firstSocket is SD_LISTEN_FDS_START.
+const firstSocket = 3
 
 // openReadyFD opens the FIFO that the run's readiness descriptor is: a FIFO and not a pipe, because the run
 // has it open for reading too, and so gets no SIGPIPE when hobd was killed meanwhile.
@@ -84,6 +112,10 @@ func (r *attempt) started() {
 		x.File.Close()
 	}
 	r.extra = nil
+	if r.slave != nil {
+		r.slave.Close()
+		r.slave = nil
+	}
 }
 
 // close ends what is being waited for. It may be called again.
@@ -98,19 +130,13 @@ func (r *attempt) close() {
 // watchReady lets the service know when the run is ready, or will not be.
 func (v *svc) watchReady(run *attempt) {
 	v.run = run
-	if !v.st.Ready.Declared() {
+	r := v.readiness()
+	if !r.Declared() {
 		v.settleLater()
 		return
 	}
-	generation, p, out, r := v.st.Generation, v.proc, v.out, v.st.Ready
-	t := readiness.Target{
-		Env: v.environ(), Dir: v.st.Dir, Log: v.sup.logDir(v.name), From: servicelog.Position(v.st.LogStart),
-		Notify: run.notify, FD: run.fd,
-		Tree: func() ([]int, error) {
-			tree, err := p.Tree(v.holdersOf(out))
-			return pids(tree), err
-		},
-	}
+	generation, t := v.st.Generation, v.target()
+	t.Notify, t.FD = run.notify, run.fd
 	say := func(text string) { v.post(event{kind: evStatus, generation: generation, text: text}) }
 	go func() {
 		defer run.closeFiles()
@@ -125,6 +151,18 @@ func (v *svc) watchReady(run *attempt) {
 			run.follow(say)
 		}
 	}()
+}
+
+// target is the run of now, for those who ask it something.
+func (v *svc) target() readiness.Target {
+	p, out := v.proc, v.out
+	return readiness.Target{
+		Env: v.environ(), Dir: v.st.Dir, Log: v.sup.logDir(v.name), From: servicelog.Position(v.st.LogStart),
+		Tree: func() ([]int, error) {
+			tree, err := p.Tree(v.holdersOf(out))
+			return pids(tree), err
+		},
+	}
 }
 
 // abandon is for a run that nobody waits for.

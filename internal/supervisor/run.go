@@ -18,6 +18,7 @@ import (
 	"github.com/hobworks/hob/internal/readiness"
 	"github.com/hobworks/hob/internal/service"
 	"github.com/hobworks/hob/internal/servicelog"
+	"github.com/hobworks/hob/internal/sockets"
 )
 
 // accept takes in what a start says. Somebody who asks for it wipes the slate clean.
@@ -38,7 +39,7 @@ func (v *svc) accept(ev event) {
 // spawn starts a run. The state goes to disk before the fork and again after it: whatever dies in
 // between, the next daemon knows what to look for.
 func (v *svc) spawn(ev event) {
-	again := ev.patient && v.st.Exit != nil // not the end of somebody's wait for a need
+	again := ev.patient && !ev.demand && v.st.Exit != nil // not the end of somebody's wait for a need
 	if v.accept(ev); again {
 		v.st.Restarts++
 	}
@@ -46,6 +47,7 @@ func (v *svc) spawn(ev event) {
 	v.st.Generation++
 	v.st.Pid, v.st.Start = 0, 0
 	v.st.StartedAt, v.st.ReadyAt, v.st.StoppedAt = time.Now().UTC(), time.Time{}, time.Time{}
+	v.st.Parking = false
 	if err := v.exec(); err != nil {
 		v.notStarted(err)
 	}
@@ -56,7 +58,7 @@ func (v *svc) spawn(ev event) {
 func (v *svc) notStarted(err error) {
 	v.st.StoppedAt = time.Now().UTC()
 	v.st.State, v.st.Why = service.Failed, "can't start: "+err.Error()
-	var taken *readiness.TakenError
+	var taken *sockets.TakenError
 	if !errors.As(err, &taken) {
 		return
 	}
@@ -94,7 +96,14 @@ func (v *svc) exec() error {
 	if err != nil {
 		return err
 	}
-	if err := readiness.Taken(v.st.Ready); err != nil {
+	env, err := v.backend()
+	if err != nil {
+		return err
+	}
+	if err := readiness.Taken(v.readiness()); err != nil {
+		return err
+	}
+	if err := v.hold(); err != nil {
 		return err
 	}
 	if err := v.openLog(); err != nil {
@@ -115,10 +124,11 @@ func (v *svc) exec() error {
 	if err != nil {
 		return err
 	}
+	v.greet()
 	v.publish()
 	fault.Point("service.before-fork")
-	p, err := process.Start(process.Spec{Path: path, Args: v.st.Cmd, Env: append(v.environ(), run.env...), Dir: v.st.Dir,
-		Output: out, Lock: lock, Extra: run.extra, Mark: v.mark()})
+	p, err := process.Start(process.Spec{Path: path, Args: v.st.Cmd, Env: slices.Concat(v.environ(), env, run.env), Dir: v.st.Dir,
+		Output: out, TTY: run.slave, Lock: lock, Extra: run.extra, Via: run.via, Mark: v.mark()})
 	run.started()
 	if err != nil {
 		run.abandon()
@@ -134,17 +144,18 @@ func (v *svc) exec() error {
 func (v *svc) take(p *process.Process) {
 	v.proc = p
 	v.st.Pid, v.st.Start = p.ID().Pid, p.ID().Start
-	go v.watch(p, v.st.Generation, v.out)
+	go v.watch(p, v.st.Generation, v.out, v.term)
 }
 
 // watch waits for the end of the run's first process. Its last words are in the log before
 // anybody hears of it.
-func (v *svc) watch(p *process.Process, generation int, out *servicelog.Writer) {
+func (v *svc) watch(p *process.Process, generation int, out *servicelog.Writer, term *terminal) {
 	select {
 	case <-p.Done():
 	case <-v.quit:
 		return
 	}
+	term.settled()
 	drain(out)
 	v.post(event{kind: evExit, generation: generation})
 }
@@ -168,11 +179,14 @@ func (v *svc) settle(event) {
 	}
 	v.trial = false
 	v.proveLater()
+	v.lookLater()
+	v.keepChecking()
 }
 
 // ended notes how the run ended. The rest of its tree is left alone, and said.
 func (v *svc) ended(event) {
 	v.run.close()
+	v.stopChecking()
 	v.noteExit(v.proc.Exit())
 	v.sayRest()
 	v.sayLimit()
@@ -181,6 +195,9 @@ func (v *svc) ended(event) {
 // sayRest makes WHY true: how the run ended, and what of it lives on.
 func (v *svc) sayRest() {
 	v.st.Why = v.st.Exit.String()
+	if v.barren {
+		v.st.Why += " without accepting the connection that waits"
+	}
 	if v.proc.Alone() && v.lockIsFree() {
 		v.release()
 		return

@@ -18,17 +18,21 @@ func (v *svc) terminate(event) {
 }
 
 // endTree is terminate whatever is wanted.
-func (v *svc) endTree() {
+func (v *svc) endTree() { v.endTreeWith(process.Stop{}) }
+
+// endTreeWith adds to stop how the service is ended.
+func (v *svc) endTreeWith(stop process.Stop) {
 	v.run.close()
+	v.stopChecking()
 	ctx, cancel := context.WithCancel(context.Background())
 	v.outcome(nil, nil, cancel)
 	p := v.proc
 	if p == nil {
 		p = process.Remains(v.mark())
 	}
-	stop := process.Stop{Signal: v.st.Stop.Signal, Grace: v.st.Stop.Timeout, Holders: v.holders()}
+	stop.Signal, stop.Grace, stop.Holders = v.st.Stop.Signal, v.st.Stop.Timeout, v.holders()
 	ev := event{kind: evGone, generation: v.st.Generation}
-	out := v.out
+	out, term := v.out, v.term
 	go func() {
 		defer cancel()
 		fault.Point("service.terminating")
@@ -36,6 +40,7 @@ func (v *svc) endTree() {
 		if ev.killed = pids(killed); err != nil {
 			ev.kind, ev.err = evStuck, err
 		}
+		term.settled()
 		if out != nil {
 			drain(out)
 		}
@@ -93,15 +98,18 @@ func (v *svc) gone(ev event) {
 		v.st.Why = "had to kill " + pidList(ev.killed)
 	}
 	v.outcome(ev.killed, nil, nil)
-	if again := v.again; again != nil {
-		v.again = nil
+	switch again := v.again; {
+	case again != nil:
+		v.again, v.st.Parking = nil, false
 		v.startFrom(service.Stopped, *again)
+	case v.st.Parking:
+		v.parked()
 	}
 }
 
 // stuck is a tree that outlived SIGKILL: in state D, as a rule.
 func (v *svc) stuck(ev event) {
-	v.again, v.unready = nil, ""
+	v.again, v.unready, v.st.Parking = nil, "", false
 	v.st.Why = "can't be stopped: " + ev.err.Error()
 	v.outcome(ev.killed, ev.err, nil)
 }
@@ -112,12 +120,15 @@ func (v *svc) startAgain(ev event) {
 	v.again, v.unready, v.st.Want = &ev, "", service.Up
 }
 
+// stopForGood is for a stop that somebody asks for while another one is under way.
 func (v *svc) stopForGood(event) {
-	v.again, v.unready, v.st.Want = nil, "", service.Down
+	v.again, v.unready, v.st.Want, v.st.Parking = nil, "", service.Down, false
+	v.sparing.Store(false)
 }
 
 // remove forgets the service, with or without its log.
 func (v *svc) remove(log bool) error {
+	v.send(event{kind: evLetGo})
 	v.close()
 	v.sup.forget(v)
 	o := v.sup.o

@@ -9,11 +9,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/hobworks/hob/internal/activation"
 	"github.com/hobworks/hob/internal/process"
 	"github.com/hobworks/hob/internal/service"
 )
@@ -33,7 +36,11 @@ type Options struct {
 	Locks  string
 	Notify string
 	Store  Store
-	Log    *slog.Logger
+
+	// ExecStep is the argv of what executes a service that gets a socket: see process.Spec.Via.
+	ExecStep []string
+
+	Log *slog.Logger
 
 	// Changed is told of each change, by the goroutine of the service: it must not block. It may be nil.
 	Changed func(from service.State, now service.Status)
@@ -48,6 +55,7 @@ var (
 	ErrNameTaken     = errors.New("another command has that name")
 	ErrBusy          = errors.New("it is not stopped")
 	ErrNotRunning    = errors.New("it is not running")
+	ErrNoTerminal    = errors.New("it has no terminal")
 	ErrClosed        = errors.New("the daemon is leaving")
 )
 
@@ -65,6 +73,9 @@ func (e *DiedError) Error() string {
 type Supervisor struct {
 	o      Options
 	reaper *process.Reaper
+	poller *activation.Poller
+
+	leases atomic.Int32 // on everything
 
 	applying sync.Mutex // held while a file is applied: one after the other
 
@@ -75,9 +86,13 @@ type Supervisor struct {
 	hub hub
 }
 
-// New gives a supervisor without services.
-func New(o Options) *Supervisor {
-	return &Supervisor{o: o, reaper: process.NewReaper(), all: map[string]*svc{}}
+// New gives a supervisor without services. The caller closes it.
+func New(o Options) (*Supervisor, error) {
+	poller, err := activation.NewPoller()
+	if err != nil {
+		return nil, err
+	}
+	return &Supervisor{o: o, reaper: process.NewReaper(), poller: poller, all: map[string]*svc{}}, nil
 }
 
 // Reap collects orphans that have exited, and lets the services know of which something was left.
@@ -141,10 +156,17 @@ func (s *Supervisor) services() []*svc {
 	return all
 }
 
-// Run starts an ad-hoc service, and waits, unless noWait is set, until it is up or has ended. already
+// RunOptions say how an ad-hoc service is started.
+type RunOptions struct {
+	Replace bool // what runs under that name is stopped first
+	NoWait  bool // return once it is executed
+	Lazy    bool // if it is on demand, its socket is enough
+}
+
+// Run starts an ad-hoc service, and waits, unless NoWait is set, until it is up or has ended. already
 // means that the same command runs under that name and nothing was done. The error is ErrNameTaken
-// for another command that runs under it, unless replace is set, and for a service of the file; or a *DiedError.
-func (s *Supervisor) Run(ctx context.Context, spec service.Spec, replace, noWait bool) (st service.Status, already bool, err error) {
+// for another command that runs under it, unless Replace is set, and for a service of the file; or a *DiedError.
+func (s *Supervisor) Run(ctx context.Context, spec service.Spec, o RunOptions) (st service.Status, already bool, err error) {
 	if err := errors.Join(service.CheckName(spec.Name), spec.CheckArgs()); err != nil {
 		return st, false, err
 	}
@@ -156,24 +178,33 @@ func (s *Supervisor) Run(ctx context.Context, spec service.Spec, replace, noWait
 	if now.Source != service.SourceRun {
 		return now, false, fmt.Errorf("service %q: %w: it is a service of %s", spec.Name, ErrNameTaken, now.Source)
 	}
-	if now.State.Alive() || now.State.Pending() {
-		switch same := now.Same(spec); {
-		case same && !replace && now.State != service.Stopping && !now.State.Pending():
-			st, err = v.settled(ctx, now.Generation, noWait)
+	if now.State.Active() {
+		switch same := runsAs(now.Spec, spec); {
+		case !same && !o.Replace:
+			return now, false, nameTaken(now)
+		case o.Replace, now.State == service.Stopping && !now.Parking, now.State.Pending():
+			if _, err := v.stop(ctx); err != nil {
+				return st, false, err
+			}
+		case now.State == service.Stopping: // nobody has asked for that
+		case now.State != service.Idle || o.Lazy:
+			if now.Idle != spec.Idle {
+				now.Spec.Idle = spec.Idle
+				v.send(event{kind: evSpec, spec: &now.Spec})
+			}
+			st, err = v.settled(ctx, now.Generation, o.NoWait)
 			return st, true, err
-		case !same && !replace:
-			return now, false, fmt.Errorf("service %q: %w: it runs %q in %s", spec.Name, ErrNameTaken, now.Cmd, now.Dir)
-		}
-		if _, err := v.stop(ctx); err != nil {
-			return st, false, err
 		}
 	}
-	st, err = v.start(ctx, event{spec: &spec, trial: true}, noWait)
+	st, err = v.start(ctx, event{spec: &spec, trial: !o.Lazy, lazy: o.Lazy}, o.NoWait)
 	if err == nil && !st.Same(spec) {
-		// Somebody else was quicker with another command.
-		err = fmt.Errorf("service %q: %w: it runs %q in %s", spec.Name, ErrNameTaken, st.Cmd, st.Dir)
+		err = nameTaken(st) // somebody else was quicker with another command
 	}
 	return st, false, err
+}
+
+func nameTaken(st service.Status) error {
+	return fmt.Errorf("service %q: %w: it runs %q in %s", st.Name, ErrNameTaken, st.Cmd, st.Dir)
 }
 
 // Start starts a known service, and first what it needs, with the environment they had, and waits for
@@ -183,7 +214,7 @@ func (s *Supervisor) Start(ctx context.Context, name string) (service.Status, er
 	if err != nil {
 		return service.Status{}, err
 	}
-	if now := v.status(); now.State == service.Starting || now.State.Up() {
+	if now := v.status(); now.State == service.Starting || now.State.Serving() {
 		return v.settled(ctx, now.Generation, false)
 	}
 	s.startNeeds(name)
@@ -232,7 +263,7 @@ func (s *Supervisor) Remove(ctx context.Context, name string) (service.Status, e
 	if err != nil {
 		return service.Status{}, err
 	}
-	if now := v.status(); now.State.Alive() || now.State.Pending() {
+	if now := v.status(); now.State.Active() {
 		return now, fmt.Errorf("service %q: %w but %s; stop it first", name, ErrBusy, now.State)
 	}
 	st, err := v.stop(ctx)
@@ -285,7 +316,36 @@ func (s *Supervisor) Close() {
 	for _, v := range s.services() {
 		v.close()
 	}
+	s.poller.Close()
 }
+
+// Files gives duplicates of what would be lost with this process and must not be, by name: the sockets that are held
+// and the terminals. The caller closes them.
+func (s *Supervisor) Files() map[string]*os.File {
+	all := map[string]*os.File{}
+	for _, v := range s.services() {
+		v.mu.Lock()
+		sock, term := v.pubSock, v.pubTerm
+		v.mu.Unlock()
+		if sock != nil {
+			if f, err := sock.File(); err == nil {
+				all[socketFile+v.name] = f
+			}
+		}
+		if term != nil {
+			if f, err := term.File(); err == nil {
+				all[terminalFile+v.name] = f
+			}
+		}
+	}
+	return all
+}
+
+// The names of files that a successor gets.
+const (
+	socketFile   = "socket/"
+	terminalFile = "tty/"
+)
 
 // Resave writes every state again: the directory was removed.
 func (s *Supervisor) Resave() {

@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
+	"github.com/hobworks/hob/internal/activation"
 	"github.com/hobworks/hob/internal/process"
 	"github.com/hobworks/hob/internal/service"
 	"github.com/hobworks/hob/internal/servicelog"
@@ -19,6 +21,7 @@ type svc struct {
 	sup    *Supervisor
 	events chan event
 	nudged chan struct{} // what it needs may have changed
+	knocks chan struct{} // a connection waits
 	quit   chan struct{} // closed by close and remove
 	exited chan struct{} // closed when the goroutine has ended
 
@@ -31,11 +34,21 @@ type svc struct {
 	patient bool     // it waits for what it needs, even if that is down
 	trial   bool     // a run that ends before it is up is not followed by another
 	limited bool     // too many runs have failed
+	barren  bool     // the last run left by itself although a connection waits
+	front   front
+	term    *terminal          // of the run; nil: it has none
+	uncheck context.CancelFunc // ends the alive checks
+	looking int                // the generation that is looked at from time to time, whether anybody needs it
+
+	leases  atomic.Int32 // of connections
+	sparing atomic.Bool  // the stop that is under way must not cut anybody short
 
 	mu      sync.Mutex // guards all below
 	pub     service.Status
 	pubProc *process.Process
 	pubOut  *servicelog.Writer
+	pubSock *activation.Socket
+	pubTerm *terminal
 	killed  []int              // by the last stop
 	left    error              // what the last stop could not end
 	cancel  context.CancelFunc // no more grace for the stop that is under way
@@ -51,7 +64,7 @@ func newSvc(s *Supervisor, st service.Status) *svc {
 
 // makeSvc is newSvc without the goroutine: for adoption, which comes before it.
 func makeSvc(s *Supervisor, st service.Status) *svc {
-	return &svc{name: st.Name, sup: s, st: st, pub: st, events: make(chan event), nudged: make(chan struct{}, 1),
+	return &svc{name: st.Name, sup: s, st: st, pub: st, events: make(chan event), nudged: make(chan struct{}, 1), knocks: make(chan struct{}, 1),
 		quit: make(chan struct{}), exited: make(chan struct{}), changed: make(chan struct{})}
 }
 
@@ -69,6 +82,9 @@ func (v *svc) loop() {
 			if v.st.State == service.Waiting {
 				v.handle(event{kind: evNeeds, auto: true})
 			}
+		case <-v.knocks:
+			v.front.armed = false
+			v.handle(event{kind: evConnect})
 		case <-v.quit:
 			return
 		}
@@ -85,12 +101,16 @@ func (v *svc) handle(ev event) {
 	}
 	r := table[v.st.State][ev.kind]
 	if r.do == nil {
+		v.mind()
 		return
 	}
 	from := v.st
 	v.st.State = r.to
 	r.do(v, ev)
-	v.publish()
+	v.mind()
+	if ev.kind != evLook && ev.kind != evConnect && ev.kind != evChecked || v.st.State != from.State {
+		v.publish()
+	}
 	v.tell(from)
 	if v.proc != nil && from.State.Alive() && !v.st.State.Alive() {
 		// What is left may have ended before anybody knew that something was left (Reap).
@@ -107,6 +127,11 @@ func (v *svc) classify(ev event) event {
 	switch ev.kind {
 	case evStart, evNeeds:
 		return v.classifyStart(ev)
+	case evConnect:
+		if v.st.State == service.Idle {
+			ev.auto, ev.demand = true, true
+			return v.classifyStart(ev)
+		}
 	case evRetry:
 		if v.st.State != service.Backoff {
 			ev.kind = kinds
@@ -153,7 +178,7 @@ func (v *svc) publish() {
 func (v *svc) show() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.pub, v.pubProc, v.pubOut = v.st, v.proc, v.out
+	v.pub, v.pubProc, v.pubOut, v.pubSock, v.pubTerm = v.st, v.proc, v.out, v.front.sock, v.term
 	close(v.changed)
 	v.changed = make(chan struct{})
 }
@@ -316,6 +341,9 @@ func (v *svc) close() {
 	v.mu.Unlock()
 	<-v.exited
 	v.run.close()
+	v.stopChecking()
+	v.leaveSocket()
+	v.closeTerminal()
 	if v.out != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()

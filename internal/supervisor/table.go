@@ -3,6 +3,7 @@ package supervisor
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/hobworks/hob/internal/service"
 )
@@ -16,6 +17,12 @@ const (
 	evStart      kind = iota // somebody wants it up, or its time has come, and all it needs is there
 	evStartLate              // the same, and something that it needs is still to come
 	evStartNever             // the same, and something that it needs will not come by itself
+	evRest                   // somebody wants it up, and the first connection is to start it
+	evConnect                // a connection waits; where that starts the service it becomes a start
+	evLook                   // it is time to look whether anybody needs it
+	evLease                  // somebody needs it as long as a process lives
+	evLeaseOver              // that process has ended
+	evLetGo                  // its socket is not to be held any more
 	evNeeds                  // something may have changed about what it needs; becomes a start
 	evRetry                  // the back-off is over; becomes a start
 	evSpec                   // the file says something else that takes no restart
@@ -25,8 +32,12 @@ const (
 	evUnready                // it was not ready in time, or somebody else answers in its place
 	evProven                 // it has been up for provenAfter
 	evStatus                 // it says what it is doing, sd_notify(3)
-	evExit                   // its first process ended; becomes one of the next four
+	evChecked                // an alive check has been made
+	evSick                   // so many of them in a row have failed
+	evWell                   // the last one has not, after that
+	evExit                   // its first process ended; becomes one of the next five
 	evExitOK                 // with exit 0, and that is the end
+	evExitRest               // with exit 0, and the next connection starts it again
 	evExitBad                // otherwise, and that is the end
 	evExitOnce               // another run follows at once
 	evExitLater              // another run follows after a while
@@ -40,6 +51,15 @@ var kindNames = [kinds]string{
 	evStart:      "start",
 	evStartLate:  "start, a need is open",
 	evStartNever: "start, a need is down",
+	evRest:       "start, on demand",
+	evConnect:    "a connection waits",
+	evLook:       "time to look",
+	evLease:      "lease",
+	evLeaseOver:  "lease over",
+	evLetGo:      "socket given up",
+	evChecked:    "alive check",
+	evSick:       "alive checks fail",
+	evWell:       "alive again",
 	evSpec:       "new settings",
 	evStop:       "stop",
 	evSettled:    "lived 300 ms",
@@ -48,6 +68,7 @@ var kindNames = [kinds]string{
 	evProven:     "up for 10 s",
 	evStatus:     "says its status",
 	evExitOK:     "exit 0",
+	evExitRest:   "exit 0, on demand",
 	evExitBad:    "exit other",
 	evExitOnce:   "exit, again at once",
 	evExitLater:  "exit, again later",
@@ -64,9 +85,13 @@ type event struct {
 	trial      bool          // with evStart: a run that ends before it is up is not followed by another
 	auto       bool          // with evStart: nobody asked, it is a restart
 	patient    bool          // with the starts: wait also for what is down
+	demand     bool          // with evStart: a connection asked
+	lazy       bool          // with evStart: if it is on demand, its socket is enough
+	lease      service.Lease // with evLease and evLeaseOver
+	since      time.Time     // with evChecked: when it was begun
 	text       string        // with evStatus, and with the starts that something is missing for
 	killed     []int         // with evGone
-	err        error         // with evStuck and evUnready
+	err        error         // with evStuck, evUnready and evSick
 	done       chan struct{} // closed when the event was dealt with; may be nil
 }
 
@@ -85,11 +110,18 @@ var table map[service.State][kinds]row
 func init() {
 	up := func(s service.State) [kinds]row {
 		return [kinds]row{
+			evConnect:   {s, (*svc).arrive},
+			evLook:      {s, (*svc).look}, // stopping, when nobody does
+			evLease:     {s, (*svc).lend},
+			evLeaseOver: {s, (*svc).lapse},
+			evChecked:   {s, (*svc).checked},
+			evSick:      {service.Unready, (*svc).sicken},
 			evSpec:      {s, (*svc).adjust},
 			evStop:      {service.Stopping, (*svc).terminate},
 			evProven:    {s, (*svc).prove},
 			evStatus:    {s, (*svc).say},
 			evExitOK:    {service.Done, (*svc).ended},
+			evExitRest:  {service.Idle, (*svc).restAgain},
 			evExitBad:   {service.Failed, (*svc).ended},
 			evExitOnce:  {service.Starting, (*svc).respawn},
 			evExitLater: {service.Backoff, (*svc).schedule},
@@ -100,6 +132,10 @@ func init() {
 			evStart:      {service.Starting, (*svc).spawn},
 			evStartLate:  {service.Waiting, (*svc).wait},
 			evStartNever: {service.Failed, (*svc).lack},
+			evRest:       {service.Idle, (*svc).rest},
+			evLease:      {s, (*svc).lend},
+			evLeaseOver:  {s, (*svc).lapse},
+			evLetGo:      {s, (*svc).letGo},
 			evSpec:       {s, (*svc).adjust},
 			evStop:       {s, (*svc).stopRest}, // stopping, when something of its tree is left
 			evOrphan:     {s, (*svc).lookForRest},
@@ -109,16 +145,26 @@ func init() {
 	starting[evSettled] = row{service.Running, (*svc).settle}
 	starting[evReady] = row{service.Ready, (*svc).settle}
 	starting[evUnready] = row{service.Stopping, (*svc).giveUp}
-	starting[evProven] = row{}
-	waiting, backoff := down(service.Stopped), down(service.Stopped)
-	waiting[evSpec].to, backoff[evSpec].to = service.Waiting, service.Backoff
-	waiting[evOrphan].to, backoff[evOrphan].to = service.Waiting, service.Backoff
+	starting[evProven], starting[evLook], starting[evChecked], starting[evSick] = row{}, row{}, row{}, row{}
+	unready := up(service.Unready)
+	unready[evWell] = row{service.Ready, (*svc).recovered} // running, where it declares no readiness
+	// These wait for a start that evStop takes back.
+	pending := func(s service.State) [kinds]row {
+		rows := down(s)
+		rows[evStop].to = service.Stopped
+		return rows
+	}
+	backoff, idle := pending(service.Backoff), pending(service.Idle)
+	backoff[evConnect] = row{service.Backoff, (*svc).hasten}
+	idle[evLetGo].to = service.Stopped
 	table = map[service.State][kinds]row{
 		service.Stopped:  down(service.Stopped),
-		service.Waiting:  waiting,
+		service.Idle:     idle,
+		service.Waiting:  pending(service.Waiting),
 		service.Starting: starting,
 		service.Ready:    up(service.Ready),
 		service.Running:  up(service.Running),
+		service.Unready:  unready,
 		service.Backoff:  backoff,
 		service.Done:     down(service.Done),
 		service.Failed:   down(service.Failed),
@@ -126,9 +172,12 @@ func init() {
 			evStart:      {service.Stopping, (*svc).startAgain},
 			evStartLate:  {service.Stopping, (*svc).startAgain},
 			evStartNever: {service.Stopping, (*svc).startAgain},
+			evRest:       {service.Stopping, (*svc).startAgain},
+			evLease:      {service.Stopping, (*svc).lend},
+			evLeaseOver:  {service.Stopping, (*svc).lapse},
 			evSpec:       {service.Stopping, (*svc).adjust},
 			evStop:       {service.Stopping, (*svc).stopForGood},
-			evGone:       {service.Stopped, (*svc).gone},
+			evGone:       {service.Stopped, (*svc).gone}, // idle, when nobody asked for the stop
 			evStuck:      {service.Failed, (*svc).stuck},
 			// Only after "not ready": the run was ended because of that.
 			evExitBad:   {service.Failed, (*svc).gaveUp},

@@ -22,7 +22,7 @@ func (s *Supervisor) WaitReady(ctx context.Context, name string) (service.Status
 		return service.Status{}, err
 	}
 	st, err := v.await(ctx, func(st service.Status) bool {
-		return st.State != service.Starting && !st.State.Pending() && !(st.State == service.Stopping && st.Want == service.Up)
+		return st.State != service.Starting && st.State != service.Unready && !st.State.Pending() && !(st.State == service.Stopping && st.Want == service.Up)
 	})
 	if err == nil && !st.State.Up() && st.State != service.Done {
 		err = fmt.Errorf("service %q: %w: %s", name, ErrNotRunning, words(st))

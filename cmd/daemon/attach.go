@@ -1,0 +1,84 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/hobworks/hob"
+	"github.com/hobworks/hob/internal/api"
+)
+
+const (
+	maxInput = 64 << 10    // bytes of one call
+	endTime  = time.Second // from the end of a terminal to that of the service
+)
+
+// serviceAttach sends what a service writes to its terminal, until that ends.
+func (d *daemon) serviceAttach(ctx context.Context, r *hob.Request, p api.AttachParams) (api.ServicesResult, error) {
+	t, err := d.sup.Terminal(p.Name)
+	if err != nil {
+		return api.ServicesResult{}, d.unknown(err, []string{p.Name})
+	}
+	if p.Rows != 0 || p.Cols != 0 {
+		if _, err := d.serviceResize(ctx, p); err != nil {
+			return api.ServicesResult{}, err
+		}
+	}
+	a := t.Attach()
+	defer a.Close()
+	for open := true; open; {
+		var data []byte
+		select {
+		case data, open = <-a.C():
+		case <-ctx.Done():
+			return api.ServicesResult{}, ctx.Err()
+		case <-d.leaving:
+			return api.ServicesResult{}, &hob.Error{Code: api.CodeDraining, Message: "the daemon is leaving"}
+		}
+		if open {
+			if err := r.Notify(api.ServiceOutput, api.Output{Name: p.Name, Data: data}); err != nil {
+				return api.ServicesResult{}, err
+			}
+		}
+	}
+	return d.ended(ctx, p.Name)
+}
+
+// ended is a service whose terminal has ended, or that somebody was too slow for.
+func (d *daemon) ended(ctx context.Context, name string) (api.ServicesResult, error) {
+	ctx, cancel := context.WithTimeout(ctx, endTime)
+	defer cancel()
+	st, err := d.sup.WaitExit(ctx, name)
+	if ctx.Err() != nil {
+		st, err = d.sup.Status(name)
+	}
+	if err != nil {
+		return api.ServicesResult{}, err
+	}
+	return api.ServicesResult{Services: []api.Service{d.document(st, nil)}}, nil
+}
+
+// serviceInput types.
+func (d *daemon) serviceInput(_ context.Context, p api.InputParams) (none api.None, err error) {
+	if len(p.Data) > maxInput {
+		return none, &hob.Error{Code: api.CodeUsage, Message: fmt.Sprintf("%d bytes at once: more than %d", len(p.Data), maxInput)}
+	}
+	t, err := d.sup.Terminal(p.Name)
+	if err == nil {
+		_, err = t.Write(p.Data)
+	}
+	return none, err
+}
+
+func (d *daemon) serviceResize(_ context.Context, p api.AttachParams) (none api.None, err error) {
+	if p.Rows < 1 || p.Rows > math.MaxUint16 || p.Cols < 1 || p.Cols > math.MaxUint16 {
+		return none, &hob.Error{Code: api.CodeUsage, Message: fmt.Sprintf("%d rows, %d columns: not the size of a terminal", p.Rows, p.Cols)}
+	}
+	t, err := d.sup.Terminal(p.Name)
+	if err == nil {
+		err = t.Resize(uint16(p.Rows), uint16(p.Cols))
+	}
+	return none, err
+}
