@@ -27,6 +27,7 @@ var measures = []struct {
 }{
 	{"warm", warm}, {"cold", cold}, {"herd", stampede}, {"process", inProcess},
 	{"crash", crash}, {"many", many}, {"adoption", adoption}, {"log", logs}, {"idle", idle},
+	{"connect", connect}, {"activation", activation},
 }
 
 type options struct {
@@ -41,6 +42,10 @@ type options struct {
 var hasty = map[string]string{"runs": "5", "herd": "50", "herds": "1", "rounds": "1", "services": "20", "megabytes": "16", "idle": "1s"}
 
 func main() {
+	if len(os.Args) > 1 && (os.Args[1] == echoVerb || os.Args[1] == greetVerb) {
+		fmt.Fprintln(os.Stderr, "bench:", serveAs(os.Args[1], os.Args[2:]))
+		os.Exit(1)
+	}
 	var o options
 	flag.StringVar(&o.bin, "bin", "", "the `directory` with hob, hobd, bench.test and the floors")
 	flag.StringVar(&o.work, "work", "", "an empty `directory` for projects and state")
