@@ -115,6 +115,13 @@ func (t *terminalSession) Resize(rows, cols int) error {
 // killed may be lost, but is not typed twice. A service that has ended takes nothing any more, which is for the other connection to tell.
 func (t *terminalSession) call(f func(*hob.Client) error) (err error) {
 	for range drainTries {
+		if t.c != nil {
+			select {
+			case <-t.c.Done(): // the next daemon can be typed to
+				t.close()
+			default:
+			}
+		}
 		if t.c == nil {
 			if t.c, err = t.a.dial(t.ctx); err != nil {
 				return err
