@@ -8,6 +8,9 @@ CHAOS    ?= 300 5ms
 # Tools are pinned here and not in go.mod: whoever embeds hob would pay for every line of it.
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
+# The language server of examples/neovim. Later ones want a newer Go.
+GOPLS = golang.org/x/tools/gopls@v0.21.1
+
 VERSION = $(shell git describe --tags --always --dirty 2>/dev/null)
 LDFLAGS = -X github.com/hobworks/hob/internal/version.Version=$(VERSION)
 
@@ -66,11 +69,14 @@ lint: bin/tools/$(STATICCHECK) ## staticcheck, for Linux and for macOS
 	$< ./...
 	$(DARWIN) $< ./...
 
+.PHONY: gopls
+gopls: bin/tools/$(GOPLS) ## the language server that the tests of examples/neovim need
+
 # The file's name has the version in it, so a new version is a new file.
-bin/tools/$(STATICCHECK):
-	GOBIN='$(CURDIR)/bin/tools/new' go install $(STATICCHECK)
+bin/tools/$(STATICCHECK) bin/tools/$(GOPLS):
+	GOBIN='$(CURDIR)/bin/tools/new' go install '$(@:bin/tools/%=%)'
 	mkdir -p '$(@D)'
-	mv bin/tools/new/staticcheck '$@'
+	mv bin/tools/new/* '$@'
 
 .PHONY: generate
 generate: ## write the generated docs anew; a test says when they are stale
@@ -86,6 +92,10 @@ fuzz: ## every fuzz test, each for FUZZTIME
 .PHONY: chaos
 chaos: ## SIGKILL of hobd 300 times under services that log and crash; make test does it 20 times
 	$(if $(RACE),CGO_ENABLED=1) HOB_CHAOS='$(CHAOS)' go test $(RACE) -count=1 -timeout 60m -v -run '^TestChaos$$' ./e2e
+
+.PHONY: storm
+storm: ## the tests of services on demand with all of their requests, rounds and clients; make test does a part
+	HOB_STORM=full go test -count=1 -timeout 60m -v -run '^(TestNoneIsRefused|TestIdleStop|TestStopAndStart|TestBursts)' ./e2e
 
 .PHONY: bench
 bench: ## ratios against floors in C and in bare Go; needs a C compiler

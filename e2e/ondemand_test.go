@@ -236,6 +236,38 @@ func TestIdleStopLosesNobody(t *testing.T) {
 	}
 }
 
+// TestBursts: a thousand clients come in bursts, each at a moment of its own; in between the service is really down.
+func TestBursts(t *testing.T) {
+	t.Parallel()
+	for _, proxy := range []bool{false, true} {
+		t.Run(fmt.Sprintf("proxy=%v", proxy), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.bin = filepath.Join(bin, "plain")
+			addr, back := freePort(t), freePort(t)
+			listen, more := strconv.Quote(addr), ""
+			if proxy {
+				listen, more = fmt.Sprintf("{ addr = %q, proxy = true, to = %q }", addr, back), fmt.Sprintf(", \"-listen\", %q", back)
+			}
+			w.write("hob.toml", fmt.Sprintf("[services.web]\nrun = [%q%s]\nlisten = %s\nidle = \"50ms\"\n", filepath.Join(bin, "lineserver"), more, listen))
+			w.ok("up")
+			const bursts, clients = 20, 50
+			for i := range bursts {
+				require.NoError(t, each(clients, clients, func(j int) error {
+					time.Sleep(rand.N(60 * time.Millisecond)) // their jitter is what is tested
+					_, err := ask("tcp", addr, fmt.Sprint(i, j))
+					return err
+				}), w.daemonLog())
+				pid := w.doc(0, "ps", "web").Service.Pid
+				w.eventually("it is down", func() bool { return w.state() == "idle" && (pid == 0 || !running(pid)) })
+			}
+			s := w.doc(0, "ps", "web").Service
+			require.GreaterOrEqual(t, s.Generation, bursts)
+			require.Zero(t, s.Restarts)
+		})
+	}
+}
+
 // TestStopAndStartUnderClients: a socket stays while its service is stopped and started: whoever comes meanwhile waits.
 func TestStopAndStartUnderClients(t *testing.T) {
 	t.Parallel()
