@@ -31,6 +31,8 @@ var helpers = map[string]func(){
 	"reaper":   playReaper,
 	"alone":    playAlone,
 	"unthread": playUnthread,
+	"step":     playStep,
+	"busy":     playBusy,
 }
 
 // helperUsed is filled by the tests: a helper that nobody calls is dead code, and fails.

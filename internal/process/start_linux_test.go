@@ -2,6 +2,7 @@ package process
 
 import (
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -30,16 +31,28 @@ func descriptors(t *testing.T, pid string) map[int]string {
 	return fds
 }
 
+// requireDescriptors waits until the process has those and no others: its loader has libraries open for a moment, ld.so(8).
+func requireDescriptors(t *testing.T, want map[int]string, p *Process) {
+	t.Helper()
+	pid := strconv.Itoa(p.ID().Pid)
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if maps.Equal(want, descriptors(t, pid)) {
+			return
+		}
+	}
+	require.Equal(t, want, descriptors(t, pid))
+}
+
 func TestChildHasOnlyWhatItIsMeantToHave(t *testing.T) {
 	t.Parallel()
 	output, lock := create(t, "output"), create(t, "web.lock")
 	p := start(t, Spec{Output: output, Lock: lock}, "sleep", "600")
-	require.Equal(t, map[int]string{
+	requireDescriptors(t, map[int]string{
 		0: os.DevNull, 1: output.Name(), 2: output.Name(), LockDescriptor: lock.Name(),
-	}, descriptors(t, strconv.Itoa(p.ID().Pid)))
+	}, p)
 
 	p = start(t, Spec{}, "sleep", "600")
-	require.Equal(t, map[int]string{0: os.DevNull, 1: os.DevNull, 2: os.DevNull}, descriptors(t, strconv.Itoa(p.ID().Pid)))
+	requireDescriptors(t, map[int]string{0: os.DevNull, 1: os.DevNull, 2: os.DevNull}, p)
 }
 
 func TestExtraDescriptorsAreWhereTheyAreMeantToBe(t *testing.T) {
@@ -47,8 +60,7 @@ func TestExtraDescriptorsAreWhereTheyAreMeantToBe(t *testing.T) {
 	lock, low, high := create(t, "web.lock"), create(t, "low"), create(t, "high")
 	for _, extra := range [][]Extra{{{FD: 5, File: low}, {FD: 12, File: high}}, {{FD: 12, File: high}, {FD: 5, File: low}}} {
 		p := start(t, Spec{Lock: lock, Extra: extra}, "sleep", "600")
-		require.Equal(t, map[int]string{0: os.DevNull, 1: os.DevNull, 2: os.DevNull, 5: low.Name(), LockDescriptor: lock.Name(), 12: high.Name()},
-			descriptors(t, strconv.Itoa(p.ID().Pid)))
+		requireDescriptors(t, map[int]string{0: os.DevNull, 1: os.DevNull, 2: os.DevNull, 5: low.Name(), LockDescriptor: lock.Name(), 12: high.Name()}, p)
 	}
 	for _, fd := range []int{-1, 0, 2, LockDescriptor} {
 		_, err := Start(Spec{Path: "/bin/true", Extra: []Extra{{FD: fd, File: low}}})

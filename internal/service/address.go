@@ -76,11 +76,11 @@ func (a Address) Check() error {
 func checkPath(path string) error {
 	switch {
 	case path == "":
-		return errors.New("no path after unix:")
+		return errors.New("no path after \"unix:\"")
 	case !filepath.IsAbs(path):
 		return errors.New("the path is not absolute")
 	case strings.Contains("/"+path+"/", "/../"):
-		return errors.New("a path with \"..\"")
+		return errors.New("\"..\" in the path")
 	case len(path) > maxUnixPath:
 		return fmt.Errorf("the path has %d bytes, and a socket's can have %d", len(path), maxUnixPath)
 	}
