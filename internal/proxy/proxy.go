@@ -1,175 +1,158 @@
-// Package proxy forwards connections, both ways and with half-close kept, to a service that can't take a socket
-// over. Bytes move by io.Copy, and so within the kernel where both sides are sockets of TCP or Unix (splice(2)).
+// Package proxy forwards connections to a place, both ways, for a service that cannot take a socket over: hobd accepts,
+// and what the client and the service say to each other passes through as if there were nothing between them. An end of
+// one direction is passed on as that and no more, a reset as a reset.
 //
-// It knows no protocol, retries nothing but a connect, and never listens.
+// It never listens, never looks at the bytes, and never decides whether a service is to run.
 package proxy
 
 import (
 	"context"
-	"errors"
-	"io"
+	"fmt"
 	"net"
 	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
-const (
-	dialTime   = 10 * time.Second // for a service that has said it is ready, or is being restarted
-	firstPause = 5 * time.Millisecond
-	lastPause  = 100 * time.Millisecond
-)
+// dialTime is how long a client waits for the service to let it in.
+const dialTime = 10 * time.Second
 
 // Proxy forwards connections to one place. Its methods may be called by several goroutines.
 type Proxy struct {
 	dial    func(context.Context) (net.Conn, error)
 	changed func(open int)
 	ctx     context.Context // ends with Close
-	stop    context.CancelFunc
-	work    sync.WaitGroup
+	cancel  context.CancelFunc
 
-	mu     sync.Mutex // guards all below
-	open   int
-	served uint64
+	mu     sync.Mutex
+	wg     sync.WaitGroup
 	closed bool
+	links  map[*link]struct{}
+	served uint64
+	counts []int // for changed, not told yet
+	told   bool  // somebody tells
 }
 
-// New gives a proxy to where dial connects. changed, which may be nil, is called each time the number of connections has
-// changed. The caller closes it.
+// New returns a proxy to where dial connects to: a *net.TCPConn or a stream *net.UnixConn. Each connection dials once, and
+// again for as long as it is told that nobody listens; the context ends with Close, or 10 s after the connection came.
+//
+// changed may be nil. It is called with the number of connections each time that has changed: in the order of the changes,
+// one call at a time, outside of any lock and never by the caller of Serve, so a moment later. It may call any method but Close.
 func New(dial func(context.Context) (net.Conn, error), changed func(open int)) *Proxy {
-	p := &Proxy{dial: dial, changed: changed}
-	p.ctx, p.stop = context.WithCancel(context.Background())
+	p := &Proxy{dial: dial, changed: changed, links: map[*link]struct{}{}}
+	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p
 }
 
-// Serve takes a client's connection over and returns at once. The connection counts until both directions have ended.
-// refused, which may be nil, is called when the service can't be connected to; the client is closed then.
+// Serve takes the client's connection over, a *net.TCPConn or a stream *net.UnixConn that nobody has wrapped, and returns at
+// once. It is counted from this call until both directions have ended. After Close the client is closed, and that is all.
+//
+// refused may be nil. Where the service cannot be reached it is called with the reason, before the client is closed and without a byte
+// of the client's read; it may write to the client. Close does not call it.
 func (p *Proxy) Serve(client net.Conn, refused func(error)) {
-	if !p.begin() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
 		client.Close()
 		return
 	}
-	go func() {
-		defer p.end()
-		defer client.Close()
-		service, err := p.connect()
-		if err != nil {
-			if refused != nil && p.ctx.Err() == nil {
-				refused(err)
-			}
-			return
-		}
-		defer service.Close()
-		p.forward(client, service)
-	}()
+	l := &link{client: client}
+	p.links[l] = struct{}{}
+	p.tell()
+	p.wg.Go(func() { p.run(l, refused) })
 }
 
-func (p *Proxy) begin() bool {
-	p.mu.Lock()
-	if p.closed {
-		p.mu.Unlock()
-		return false
-	}
-	p.work.Add(1)
-	p.open++
-	open := p.open
-	p.mu.Unlock()
-	p.tell(open)
-	return true
-}
-
-func (p *Proxy) end() {
-	p.mu.Lock()
-	p.open--
-	open := p.open
-	p.mu.Unlock()
-	p.tell(open)
-	p.work.Done()
-}
-
-func (p *Proxy) tell(open int) {
-	if p.changed != nil {
-		p.changed(open)
-	}
-}
-
-// connect tries again while nobody listens yet.
-func (p *Proxy) connect() (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(p.ctx, dialTime)
-	defer cancel()
-	for pause := firstPause; ; pause = min(2*pause, lastPause) {
-		conn, err := p.dial(ctx)
-		if err == nil {
-			p.mu.Lock()
-			p.served++
-			p.mu.Unlock()
-			return conn, nil
-		}
-		if !errors.Is(err, unix.ECONNREFUSED) && !errors.Is(err, unix.ENOENT) {
-			return nil, err
-		}
-		t := time.NewTimer(pause)
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			t.Stop()
-			return nil, err
-		}
-	}
-}
-
-// forward copies both ways until both have ended.
-func (p *Proxy) forward(client, service net.Conn) {
-	end := context.AfterFunc(p.ctx, func() {
-		client.Close()
-		service.Close()
-	})
-	defer end()
-	var both sync.WaitGroup
-	both.Go(func() { pass(service, client) })
-	both.Go(func() { pass(client, service) })
-	both.Wait()
-}
-
-// halfCloser is what a connection of TCP or Unix can do.
-type halfCloser interface{ CloseWrite() error }
-
-// pass copies from one side to the other, and passes on how that ended: an end as an end, anything else as a reset.
-func pass(to, from net.Conn) {
-	_, err := io.Copy(to, from)
-	if err == nil {
-		if h, ok := to.(halfCloser); ok && h.CloseWrite() == nil {
-			return
-		}
-	}
-	for _, c := range []net.Conn{to, from} {
-		if t, ok := c.(*net.TCPConn); ok {
-			_ = t.SetLinger(0)
-		}
-		c.Close()
-	}
-}
-
-// Open is how many connections there are.
+// Open is the number of connections now.
 func (p *Proxy) Open() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.open
+	return len(p.links)
 }
 
-// Served is how many connections have ever reached the service.
+// Served is the number of connections that reached the service, ever.
 func (p *Proxy) Served() uint64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.served
 }
 
-// Close ends all connections and waits for that.
+// Close resets all connections and waits until nothing of them is left, changed and refused included; Open is 0 then. It may be called
+// again.
 func (p *Proxy) Close() {
 	p.mu.Lock()
 	p.closed = true
+	p.cancel()
+	for l := range p.links {
+		l.end(true)
+	}
 	p.mu.Unlock()
-	p.stop()
-	p.work.Wait()
+	p.wg.Wait()
+}
+
+func (p *Proxy) run(l *link, refused func(error)) {
+	defer p.forget(l)
+	if err := p.connect(l); err != nil {
+		if refused != nil && p.ctx.Err() == nil {
+			refused(err)
+		}
+		l.end(false)
+		return
+	}
+	l.forward()
+}
+
+// connect gives the link its other end.
+func (p *Proxy) connect(l *link) error {
+	client, err := streamOf(l.client)
+	if err != nil {
+		return fmt.Errorf("forward the client: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(p.ctx, dialTime)
+	defer cancel()
+	conn, err := persist(ctx, p.dial)
+	if err != nil {
+		return fmt.Errorf("connect to the service: %w", err)
+	}
+	service, err := streamOf(conn)
+	if err != nil {
+		conn.Close()
+		return fmt.Errorf("connect to the service: %w", err)
+	}
+	if !l.join(client, service) {
+		return context.Cause(p.ctx)
+	}
+	p.mu.Lock()
+	p.served++
+	p.mu.Unlock()
+	return nil
+}
+
+func (p *Proxy) forget(l *link) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.links, l)
+	p.tell()
+}
+
+// tell has changed called with the number of connections. The caller holds the lock, and is counted or not closed.
+func (p *Proxy) tell() {
+	if p.changed == nil {
+		return
+	}
+	p.counts = append(p.counts, len(p.links))
+	if p.told {
+		return
+	}
+	p.told = true
+	p.wg.Go(func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		for len(p.counts) > 0 {
+			open := p.counts[0]
+			p.counts = p.counts[1:]
+			p.mu.Unlock()
+			p.changed(open)
+			p.mu.Lock()
+		}
+		p.told = false
+	})
 }

@@ -1,0 +1,102 @@
+package proxy
+
+import (
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+)
+
+// stream is a socket of which one direction can be ended.
+type stream interface {
+	net.Conn
+	syscall.Conn
+	CloseWrite() error
+}
+
+// streamOf refuses what has no half-close, or would keep the kernel from moving the bytes itself.
+func streamOf(c net.Conn) (stream, error) {
+	switch c := c.(type) {
+	case *net.TCPConn:
+		return c, nil
+	case *net.UnixConn:
+		if a := c.LocalAddr(); a == nil || a.Network() == "unix" {
+			return c, nil
+		}
+	}
+	return nil, fmt.Errorf("%T is not a stream socket", c)
+}
+
+// link is a client and the service it talks to.
+type link struct {
+	client net.Conn
+
+	mu      sync.Mutex
+	service net.Conn // nil until join
+	ended   bool
+
+	a, b stream       // client and service
+	eofs atomic.Int32 // directions that have ended, all of their bytes passed on
+}
+
+// join gives the link its service. When the link has ended meanwhile it closes that, and returns false.
+func (l *link) join(client, service stream) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ended {
+		service.Close()
+		return false
+	}
+	l.service, l.a, l.b = service, client, service
+	return true
+}
+
+// end closes both sides, if nobody did before. With reset, neither can take it for the end of what the other had to say.
+func (l *link) end(reset bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ended {
+		return
+	}
+	l.ended = true
+	for _, c := range []net.Conn{l.client, l.service} {
+		if c == nil {
+			continue
+		}
+		if tcp, ok := c.(*net.TCPConn); ok && reset {
+			_ = tcp.SetLinger(0)
+		}
+		c.Close()
+	}
+}
+
+// forward returns when both directions have ended.
+func (l *link) forward() {
+	var wg sync.WaitGroup
+	wg.Go(func() { l.pass(l.b, l.a) })
+	l.pass(l.a, l.b)
+	wg.Wait()
+}
+
+// pass is one direction, until the link has ended.
+func (l *link) pass(dst, src stream) {
+	if err := move(dst, src); err != nil {
+		l.end(true)
+		return
+	}
+	// Counted before the end is passed on: the other direction may see it before this one has said so.
+	if l.eofs.Add(1) == 2 {
+		l.end(false)
+		return
+	}
+	if err := dst.CloseWrite(); err != nil {
+		l.end(true) // nobody is there; or the link has ended, and this does nothing
+		return
+	}
+	// Nobody reads src from here on, so nobody would be told that it is reset, and an idle service would keep the connection.
+	reset, gone := watch(src)
+	if gone {
+		l.end(reset)
+	}
+}

@@ -1,0 +1,3 @@
+package proxy
+
+var helpers map[string]func() error
