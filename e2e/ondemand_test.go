@@ -330,6 +330,7 @@ func TestASocketSurvivesItsDaemon(t *testing.T) {
 			w.eventually("it is idle", func() bool { return w.state() == "idle" })
 		}
 	}
+	require.NotContains(t, w.daemonLog(), "sentry has kept")
 }
 
 // TestWhoNeverAcceptsFails: a service that ends without taking the connection that waits is not started for ever. The

@@ -275,8 +275,7 @@ func TestServiceThatIsReachedTooLateIsClosed(t *testing.T) {
 	done := make(chan struct{})
 	go func() { defer close(done); p.Close() }()
 	eventually(t, "it is closed", func() bool { return p.ctx.Err() != nil })
-	p.mu.Lock() // Close has ended the links, too, when it is free again
-	p.mu.Unlock()
+	_ = p.Open() // waits for the lock: Close has ended the links, too, when it is free again
 	close(goOn)
 	<-done
 	require.Empty(t, rest(t, service))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"os"
@@ -191,10 +192,10 @@ func collect(conn *net.UnixConn, files map[string]*os.File) error {
 			if rn > 0 {
 				fd = take(rights[:rn], fd)
 			}
-			if n == 0 && err == nil && have == 0 {
+			if errors.Is(err, io.EOF) && have == 0 {
 				return nil
 			}
-			if err != nil || n == 0 {
+			if err != nil {
 				discard(fd)
 				return errors.Join(errRecord, err)
 			}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -34,6 +35,7 @@ var helpers = map[string]func(args []string){
 	"mute":   func([]string) { select {} },
 	"ends":   func([]string) { os.Exit(3) },
 	"hobd":   playDaemon,
+	"taker":  playTaker,
 }
 
 func TestMain(m *testing.M) {
@@ -89,7 +91,11 @@ func playDaemon(args []string) {
 		_, err := unix.Open(path, unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 		must(err)
 	}
-	k := Keep(options(dir, "sentry"))
+	o := options(dir, "sentry")
+	if len(args) > 1 {
+		o.Door, o.Files = filepath.Join(dir, "door"), filesOf(dir)
+	}
+	k := Keep(o)
 	k.Sync()
 	fmt.Println(k.child.proc.ID().Pid)
 	in := bufio.NewScanner(os.Stdin)
@@ -103,6 +109,47 @@ func playDaemon(args []string) {
 			os.Exit(0)
 		}
 	}
+}
+
+// filesOf are a listening socket and a terminal that shows what it is, as hobd has them.
+func filesOf(dir string) func() map[string]*os.File {
+	l, err := net.Listen("unix", filepath.Join(dir, "web.sock"))
+	must(err)
+	l.(*net.UnixListener).SetUnlinkOnClose(false)
+	master, _, err := pty()
+	must(err)
+	return func() map[string]*os.File {
+		sock, err := l.(*net.UnixListener).File()
+		must(err)
+		fd, err := unix.Dup(int(master.Fd()))
+		must(err)
+		unix.CloseOnExec(fd)
+		return map[string]*os.File{"socket/web": sock, "tty/web": os.NewFile(uintptr(fd), "tty")}
+	}
+}
+
+// pty makes a terminal, and starts a process there that writes when it is hung up, and otherwise what it reads.
+func pty() (master *os.File, cmd *exec.Cmd, err error) {
+	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
+		return nil, nil, err
+	}
+	n, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
+	if err != nil {
+		return nil, nil, err
+	}
+	slave, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer slave.Close()
+	cmd = exec.Command("cat")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	return os.NewFile(uintptr(fd), "master"), cmd, cmd.Start()
 }
 
 func must(err error) {
@@ -241,9 +288,9 @@ type daemon struct {
 	wait   func() error
 }
 
-func startDaemon(t *testing.T, dir string) *daemon {
+func startDaemon(t *testing.T, dir string, more ...string) *daemon {
 	t.Helper()
-	cmd := exec.Command("/proc/self/exe", dir)
+	cmd := exec.Command("/proc/self/exe", append([]string{dir}, more...)...)
 	cmd.Env = append(os.Environ(), helperEnv+"=hobd")
 	in, err := cmd.StdinPipe()
 	require.NoError(t, err)
