@@ -155,6 +155,33 @@ func TestAConnectionKeepsItUp(t *testing.T) {
 	w.eventually("it is idle", func() bool { return w.state() == "idle" })
 }
 
+// TestAServersSocketIsLeftAsItIs: a server may make its socket non-blocking, which is one for everybody who has it. Whatever hobd does
+// with its own descriptor meanwhile, it stays so: a loop that accepts until there is nobody would hang.
+func TestAServersSocketIsLeftAsItIs(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	addr := freePort(t)
+	w.serve(strconv.Quote(addr), "1m", "")
+	pid, err := ask("tcp", addr, "x")
+	require.NoError(t, err)
+	nonblocking := func() bool {
+		info, err := os.ReadFile(fmt.Sprintf("/proc/%d/fdinfo/3", pid))
+		require.NoError(t, err)
+		_, rest, _ := strings.Cut(string(info), "flags:")
+		flags, err := strconv.ParseUint(strings.Fields(rest)[0], 8, 32)
+		require.NoError(t, err)
+		return flags&syscall.O_NONBLOCK != 0
+	}
+	require.True(t, nonblocking(), "the server has made it so")
+	for i := range 3 {
+		w.ok("run", fmt.Sprint("other", i), "--", "sleep", "1000")
+		require.True(t, nonblocking())
+	}
+	w.kill(w.pid(), syscall.SIGKILL)
+	w.eventually("there is another hobd", func() bool { return w.doc(0, "ps", "web").Service.Adopted == 1 })
+	require.True(t, nonblocking())
+}
+
 // TestNoneIsRefusedByACrashingServer: clients of a server that crashes again and again are never refused. What it had
 // accepted when it crashed is lost, and counted.
 func TestNoneIsRefusedByACrashingServer(t *testing.T) {

@@ -124,6 +124,16 @@ func (a *app) detail(s api.Service) *table {
 	optional(t, "pid", number(s.Pid))
 	optional(t, "tree", join(s.Pids, " "))
 	optional(t, "needs", strings.Join(s.Needs, " "))
+	optional(t, "address", s.Addr)
+	if s.IdleMS > 0 {
+		t.row("idle", "stopped when nobody has needed it for "+(time.Duration(s.IdleMS)*time.Millisecond).String())
+	}
+	if len(s.Leases) > 0 {
+		t.row("held by", processes(s.Leases))
+	}
+	if s.TTY {
+		t.row("terminal", "hob attach "+s.Name)
+	}
 	if s.StartedAt != nil {
 		t.row("started", ago(*s.StartedAt))
 	}

@@ -26,6 +26,9 @@ const (
 	// proven is how long a hobd has to serve not to be one of a failing line.
 	proven = time.Minute
 
+	// early is when a hobd has ended that its sentry came to know nothing of.
+	early = time.Second
+
 	// headStart is what the client has that replaces a hobd, perhaps by another version.
 	headStart = 10 * time.Second
 
@@ -39,6 +42,7 @@ type watchman struct {
 	post    *sentry.Post
 	log     *slog.Logger
 	failed  int       // hobds in a row that ended by themselves
+	early   bool      // hobd was gone as soon as this sentry was up
 	gone    time.Time // since when the project's directory is; zero: it is there
 }
 
@@ -64,7 +68,8 @@ func sentryMain(args []string, stderr io.Writer) int {
 		return 0
 	}
 	fault.Point("sentry.orphaned")
-	w := &watchman{project: *project, post: post, log: newLogger(stderr).With("by", sentryVerb), failed: *failed}
+	w := &watchman{project: *project, post: post, log: newLogger(stderr).With("by", sentryVerb), failed: *failed,
+		early: time.Since(began) < early}
 	if time.Since(began) >= proven {
 		w.failed = 0
 	}
@@ -83,8 +88,10 @@ func (w *watchman) relieve(end sentry.End) bool {
 	} else {
 		w.log.Warn("hobd is gone without a word", "pid", pid, "how", exit.String())
 	}
-	// A hobd that somebody has killed says nothing about the next one; one that ended by itself does.
-	if exit.Known && exit.Signal == 0 && end != sentry.Retired {
+	// A hobd that somebody has killed says nothing about the next one; one that ended by itself does, and so does one that was
+	// gone before its sentry could look at it.
+	byItself := exit.Known && exit.Signal == 0 || !exit.Known && w.early
+	if byItself && end != sentry.Retired {
 		r.Failed = w.failed
 		w.failed++
 	}

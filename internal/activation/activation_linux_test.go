@@ -225,9 +225,23 @@ func TestUnixSocketIsItsOwnersAlone(t *testing.T) {
 func TestServiceGetsABlockingSocket(t *testing.T) {
 	s := listen(t, [2]string{"unix", t.TempDir() + "/web.sock"})
 	require.NoError(t, s.with(func(fd int) error { return unix.SetNonblock(fd, true) }))
+	nonblocking := func() bool {
+		t.Helper()
+		var flags int
+		require.NoError(t, s.with(func(fd int) (err error) {
+			flags, err = unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+			return err
+		}))
+		return flags&unix.O_NONBLOCK != 0
+	}
+	other, err := s.Duplicate()
+	require.NoError(t, err)
+	require.NoError(t, other.Close())
+	require.True(t, nonblocking(), "nobody has changed it for the service that runs")
 	f, err := s.File()
 	require.NoError(t, err)
 	defer f.Close()
+	require.False(t, nonblocking())
 	flags, err := unix.FcntlInt(f.Fd(), unix.F_GETFL, 0)
 	require.NoError(t, err)
 	require.Zero(t, flags&unix.O_NONBLOCK)

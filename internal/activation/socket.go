@@ -121,12 +121,19 @@ func (s *Socket) with(f func(fd int) error) error {
 }
 
 // File gives a duplicate, for a process to inherit. It blocks, as the socket does for everybody from then on, whatever
-// the last service has made of it. The caller closes it.
-func (s *Socket) File() (f *os.File, err error) {
+// the last service has made of it: so only for one that is about to start. The caller closes it.
+func (s *Socket) File() (*os.File, error) {
+	err := s.with(func(fd int) error { return unix.SetNonblock(fd, false) })
+	if err != nil {
+		return nil, fmt.Errorf("make the socket %s block: %w", s.addr, err)
+	}
+	return s.Duplicate()
+}
+
+// Duplicate gives another descriptor of the socket as it is: a service that runs may have made it non-blocking, which is one
+// for all. The caller closes it, and does not call Fd, which would make it block.
+func (s *Socket) Duplicate() (f *os.File, err error) {
 	err = s.with(func(fd int) error {
-		if err := unix.SetNonblock(fd, false); err != nil {
-			return os.NewSyscallError("fcntl", err)
-		}
 		dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 		if err != nil {
 			return os.NewSyscallError("fcntl", err)

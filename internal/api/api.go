@@ -44,6 +44,9 @@ type Service struct {
 	NextTry    *time.Time `json:"next_try,omitempty"` // in backoff
 	EnvAt      *time.Time `json:"env_at,omitempty"`   // when the environment was taken from a client
 	EnvSet     []string   `json:"env_set,omitempty"`  // names of the variables that the file sets, in the detail of one service
+	IdleMS     int64      `json:"idle_ms,omitempty"`  // it is stopped after so long without a connection and a lease
+	TTY        bool       `json:"tty,omitempty"`      // it has a terminal
+	Leases     []int      `json:"leases,omitempty"`   // pids of processes that keep it from being stopped for being idle, in the detail of one service
 	Exits      []Exit     `json:"exits,omitempty"`    // how the last runs ended, the newest last, in the detail of one service
 }
 

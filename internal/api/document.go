@@ -37,6 +37,7 @@ func NewService(st service.Status, now time.Time) Service {
 	for _, n := range st.Needs {
 		s.Needs = append(s.Needs, n.Name)
 	}
+	s.IdleMS, s.TTY = st.Idle.Milliseconds(), st.TTY
 	s.EnvAt = timeOrNil(st.EnvAt)
 	if st.State == service.Backoff {
 		s.NextTry = timeOrNil(st.NextTry)
@@ -58,6 +59,9 @@ func wait(d time.Duration) string {
 
 // Detail adds what is only told about one service.
 func (s *Service) Detail(st service.Status) {
+	for _, l := range st.Leases {
+		s.Leases = append(s.Leases, l.Pid)
+	}
 	for _, x := range st.Exits {
 		s.Exits = append(s.Exits, Exit{Code: x.Code, Signal: x.Signal, At: x.At.UTC()})
 	}

@@ -328,6 +328,8 @@ var bad = []struct{ what, file, want string }{
 		`hob.toml:3:10: service "web": listen: an empty path`},
 	{"listen without address", web + `listen = { proxy = true }`,
 		`hob.toml:3:10: service "web": listen: addr is missing`},
+	{"the watchdog", web + `watchdog = "30s"`,
+		`hob.toml:3:1: service "web": unknown key "watchdog"` + "\n" + `hint: the watchdog of sd_notify(3) is for a later version; see alive`},
 	{"listen with a control byte", web + `listen = "unix:/run/a\tb"`,
 		`hob.toml:3:10: service "web": listen: address "unix:/run/a\tb": a control character in it`},
 	{"listen with a way up", web + `listen = "unix:../x.sock"`,

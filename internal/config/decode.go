@@ -174,6 +174,9 @@ func (d *decoding) unknown(n *node, name string, s scope, table reflect.Type, kn
 			hint = "it belongs into the table of a service: [services.NAME]"
 		}
 	}
+	if strings.Contains(lower, "watchdog") {
+		meant, hint = "", "the watchdog of sd_notify(3) is for a later version; see alive"
+	}
 	d.add(n.key, hint, fmt.Sprintf("%sunknown key %s%s", s, quoted(name), didYouMean(meant)))
 }
 

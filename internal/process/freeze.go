@@ -138,6 +138,17 @@ func (f *Frozen) Thaw() {
 	}
 }
 
+// close lets go of a tree that ends as it is. A nil Frozen does nothing.
+func (f *Frozen) close() {
+	if f == nil || f.thawed {
+		return
+	}
+	f.thawed = true
+	for _, s := range f.all {
+		s.close()
+	}
+}
+
 func (s *still) close() {
 	if s.h != nil {
 		s.h.close()

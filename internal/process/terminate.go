@@ -114,7 +114,8 @@ func (t *termination) spare(ctx context.Context, s Stop) bool {
 		frozen, err := t.p.Freeze(ctx, s.Holders)
 		busy := s.Spare()
 		if !busy {
-			return false // SIGKILL needs no thaw
+			t.frozen = frozen // SIGKILL needs no thaw
+			return false
 		}
 		if err == nil {
 			frozen.Thaw()
@@ -144,6 +145,7 @@ type termination struct {
 	members map[ID]*member // everything ever found, by pid and start; the boot is this one
 	found   []Info         // by the last look
 	err     error          // of the last look and its signals
+	frozen  *Frozen        // by spare, and to stay so
 }
 
 // member is one process to end. The leader has no handle here: it has its own.
@@ -155,6 +157,7 @@ type member struct {
 }
 
 func (t *termination) close() {
+	t.frozen.close()
 	for _, m := range t.members {
 		if m.h != nil {
 			m.h.close()

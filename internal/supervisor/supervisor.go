@@ -328,7 +328,7 @@ func (s *Supervisor) Files() map[string]*os.File {
 		sock, term := v.pubSock, v.pubTerm
 		v.mu.Unlock()
 		if sock != nil {
-			if f, err := sock.File(); err == nil {
+			if f, err := sock.Duplicate(); err == nil {
 				all[socketFile+v.name] = f
 			}
 		}
