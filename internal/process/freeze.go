@@ -26,7 +26,7 @@ type still struct {
 
 // Freeze stops the whole tree, by SIGSTOP, and returns when every thread of it stands still and a look found nobody else:
 // from then on it accepts, answers and forks nothing until it is continued. Who was stopped by somebody else is left so by
-// Thaw. When ctx ends before, as with a process in state D, the tree goes on, and the error says for whom it was waited.
+// Thaw. When ctx ends before, the tree goes on, and the error says for whom it was waited.
 //
 // A signal with a default action that is sent to a stopped process ends it without another instruction of its
 // own (signal(7)); one that is caught is handled once it is continued, before anything else by the thread that

@@ -12,8 +12,9 @@ const canFreeze = true
 // stillPause comes between two looks at a process that is about to stop.
 const stillPause = 200 * time.Microsecond
 
-// threadsStill reports whether no thread of the process runs: each is stopped or dead, proc_pid_stat(5). state is that of
-// one which is neither.
+// threadsStill reports whether no thread of the process runs, or will: each is stopped or dead, or waits in the kernel (state D,
+// proc_pid_stat(5)) and stops before it comes back from there. One that has called vfork(2) waits so for a child that may be
+// stopped already. state is that of one which is neither.
 func threadsStill(pid int) (state byte, still bool) {
 	dir := "/proc/" + strconv.Itoa(pid) + "/task"
 	entries, err := os.ReadDir(dir)
@@ -27,7 +28,7 @@ func threadsStill(pid int) (state byte, still bool) {
 		}
 		// The state comes after the name in parentheses, which may hold some itself.
 		_, rest, _ := bytes.Cut(text[bytes.LastIndexByte(text, ')')+1:], []byte(" "))
-		if len(rest) > 0 && bytes.IndexByte([]byte("TtZX"), rest[0]) < 0 {
+		if len(rest) > 0 && bytes.IndexByte([]byte("TtZXD"), rest[0]) < 0 {
 			return rest[0], false
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
 	"sync"
 	"syscall"
@@ -24,6 +25,8 @@ const patient = 30 * time.Second
 const helperEnv = "TTY_TEST_HELPER"
 
 func TestMain(m *testing.M) {
+	// One that is ignored, by nohup(1), would be ignored by what the tests start, too; one that is caught is not (signal(7)).
+	signal.Notify(make(chan os.Signal, 1), unix.SIGHUP)
 	if os.Getenv(helperEnv) != "" {
 		os.Exit(playManager())
 	}
