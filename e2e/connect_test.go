@@ -145,6 +145,37 @@ func TestSockPrintsTheAddress(t *testing.T) {
 	require.Equal(t, addr, w.doc(0, "ps", "tcp").Service.Addr)
 }
 
+// TestSockFindsWhereACommandListens: one that listens by itself, on a port or a path of its own choice, is found, and joined; through
+// the death of hobd, too.
+func TestSockFindsWhereACommandListens(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	port, path := freePort(t), filepath.Join(w.project, "own.sock")
+	_, number, _ := strings.Cut(port, ":")
+	for name, place := range map[string][3]string{
+		"tcp": {port, "tcp", port}, "any": {"0.0.0.0:" + number, "tcp", port}, "unix": {path, "unix", path},
+	} {
+		args := append([]string{"sock", name, "--find", "--"}, w.lineServer("-listen", place[0])...)
+		want := place[2] + "\n"
+		if place[1] == "unix" {
+			want = "unix:" + want
+		}
+		require.Equal(t, want, w.ok(args...).stdout)
+		require.Equal(t, want, w.ok(args...).stdout)
+		s := w.doc(0, "ps", name).Service
+		require.Equal(t, []any{"ready", 1, strings.TrimSpace(want)}, []any{s.State, s.Generation, s.Addr})
+		w.kill(w.pid(), syscall.SIGKILL)
+		c := w.command("connect", name)
+		c.Stdin = strings.NewReader("hello\n")
+		require.Equal(t, fmt.Sprintf("%d hello\n", s.Pid), w.run(c).stdout)
+		w.ok("stop", name)
+	}
+	r := w.run(w.command("sock", "bad", "--find", "--", "sh", "-c", "echo nowhere; exit 3"))
+	require.Equal(t, 1, r.code)
+	require.Contains(t, r.stderr, `service "bad": exit 3`)
+	require.Equal(t, api.CodeUsage, w.failure(2, "sock", "x", "--find", "--idle", "1s", "--", "true").Code)
+}
+
 // person is somebody at a terminal.
 type person struct {
 	t    *testing.T

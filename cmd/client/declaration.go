@@ -17,6 +17,7 @@ type declaration struct {
 	listen string
 	proxy  bool
 	to     string
+	find   bool
 	idle   time.Duration
 }
 
@@ -28,6 +29,7 @@ func (o *declaration) flags(c *cobra.Command) {
 	f.StringVar(&o.listen, "listen", "", "the socket that hobd holds for the command: host:port or unix:PATH (`address`)")
 	f.BoolVar(&o.proxy, "proxy", false, "the command can't take a socket: hobd forwards to the port that it gives as $PORT")
 	f.StringVar(&o.to, "to", "", "with --proxy: the `address` that the command listens on by itself")
+	f.BoolVar(&o.find, "find", false, "the command listens by itself, and where is found out")
 	f.DurationVar(&o.idle, "idle", 0, "stop it after this `time` without a connection; the next one starts it again")
 }
 
@@ -36,6 +38,8 @@ func (o declaration) check(verb string) error {
 	switch {
 	case o.to != "" && !o.proxy:
 		return usage("", "%s: --to is for --proxy", verb)
+	case o.find && (o.listen != "" || o.proxy || o.idle != 0):
+		return usage("", "%s: --find is for a command that listens by itself; --listen, --proxy and --idle are not", verb)
 	case o.idle < 0 || o.idle > 0 && o.idle < time.Millisecond:
 		return usage("", "%s: --idle %v: not a time to wait", verb, o.idle)
 	}
@@ -47,7 +51,7 @@ func (o declaration) given() bool { return o != declaration{} }
 
 // apply puts it into what hobd is asked.
 func (o declaration) apply(p *api.RunParams) {
-	p.Listen, p.Proxy, p.To, p.IdleMS = o.listen, o.proxy, o.to, o.idle.Milliseconds()
+	p.Listen, p.Proxy, p.To, p.Find, p.IdleMS = o.listen, o.proxy, o.to, o.find, o.idle.Milliseconds()
 	if p.Proxy && p.Listen == "" {
 		p.Listen = autoListen
 	}
@@ -81,7 +85,7 @@ func (a *app) reachService(ctx context.Context, form string, args []string, dash
 		if err != nil {
 			return "", where, err
 		}
-		if o.apply(&p); p.Listen == "" {
+		if o.apply(&p); p.Listen == "" && !p.Find {
 			p.Listen = autoListen
 		}
 		p.Lazy = true

@@ -26,8 +26,7 @@ func (d *daemon) serviceAddress(ctx context.Context, r *hob.Request, p api.Addre
 	if err != nil {
 		return api.AddressResult{}, err
 	}
-	addr := st.Addr()
-	if addr.Network == "" {
+	if !st.Ready.Own && st.Addr().Network == "" {
 		return api.AddressResult{}, &hob.Error{Code: api.CodeNoAddress,
 			Message: fmt.Sprintf("service %q: it has no socket, and does not say where it listens", p.Name),
 			Hint:    "give it listen, or ready with tcp or http, in hob.toml"}
@@ -38,6 +37,7 @@ func (d *daemon) serviceAddress(ctx context.Context, r *hob.Request, p api.Addre
 	if err != nil {
 		return api.AddressResult{}, err
 	}
+	addr := st.Addr()
 	return api.AddressResult{Network: addr.Network, Address: addr.Addr, Service: d.document(st, nil)}, nil
 }
 

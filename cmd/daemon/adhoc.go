@@ -24,6 +24,12 @@ func (d *daemon) adHoc(p api.RunParams) (service.Spec, error) {
 	if p.IdleMS < 0 || spec.Idle/time.Millisecond != time.Duration(p.IdleMS) {
 		return spec, fmt.Errorf("service %q: idle_ms %d: not a time", p.Name, p.IdleMS)
 	}
+	if p.Find {
+		if p.Listen != "" || p.Proxy || p.IdleMS > 0 {
+			return spec, fmt.Errorf("service %q: where it listens by itself is found, so there is no socket of hobd's, and nobody to be counted for idle", p.Name)
+		}
+		spec.Ready = service.Readiness{Own: true, Timeout: service.DefaultReadyTimeout}
+	}
 	var err error
 	spec.Listen, err = d.listen(p)
 	if err != nil {

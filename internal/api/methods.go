@@ -21,6 +21,7 @@ type RunParams struct {
 	Listen  string   `json:"listen,omitempty"`  // a socket to hold for it: "host:port", "unix:PATH", or "auto" for one of hobd's own
 	Proxy   bool     `json:"proxy,omitempty"`   // hobd accepts and forwards: to To, else to a free port that it is given as $PORT
 	To      string   `json:"to,omitempty"`      // where it listens by itself
+	Find    bool     `json:"find,omitempty"`    // it listens by itself, and is ready when it is found where
 	IdleMS  int64    `json:"idle_ms,omitempty"` // stop it after so long without a connection and a lease
 	Lazy    bool     `json:"lazy,omitempty"`    // with Listen and IdleMS: the first connection starts it
 	TTY     bool     `json:"tty,omitempty"`     // give it a terminal

@@ -21,7 +21,11 @@ func TestDescribeTellsHowItWasStarted(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, p.Release())
 	})
-	d, err := Describe(p.ID())
+	var d Description
+	require.Eventually(t, func() bool { // execve(2) has replaced the program before it shows its arguments
+		d, err = Describe(p.ID())
+		return err != nil || len(d.Args) > 0
+	}, time.Minute, time.Millisecond)
 	require.NoError(t, err)
 	require.Equal(t, []string{"sleep", "1000"}, d.Args)
 	require.Equal(t, dir, d.Dir)

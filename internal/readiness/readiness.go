@@ -29,6 +29,7 @@ type Target struct {
 	From   servicelog.Position   // and where that of this run begins
 	Notify *sdnotify.Socket      // for notify
 	FD     *os.File              // what the run writes to its readiness descriptor; it has to support deadlines
+	Found  func(service.Address) // told where the run listens, with r.Own, from within Wait
 }
 
 // TimeoutError says that a service was not ready in time, and what is missing.
@@ -86,7 +87,7 @@ func (w *waiter) wait(ctx context.Context) error {
 		return w.forNotification(ctx)
 	case r.FD != 0:
 		return w.forNewline(ctx)
-	case r.TCP != "", r.HTTP != "", len(r.Exec) > 0:
+	case r.TCP != "", r.HTTP != "", len(r.Exec) > 0, r.Own:
 		return w.poll(ctx, w.try)
 	}
 	return nil
@@ -100,6 +101,8 @@ func (w *waiter) try(ctx context.Context) error {
 	case r.HTTP != "":
 		address, err := get(ctx, r.HTTP)
 		return w.owned(address, err)
+	case r.Own:
+		return w.find()
 	}
 	return w.exec(ctx)
 }

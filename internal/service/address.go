@@ -109,6 +109,14 @@ func short(s string) string {
 	return s
 }
 
+// Addr is where clients reach the service: as its Spec says, else where its run was found to listen.
+func (s Status) Addr() Address {
+	if a := s.Spec.Addr(); a.Network != "" || s.State == Stopped {
+		return a
+	}
+	return s.Backend
+}
+
 // Addr is where clients reach the service: the socket that is held for it, else where it is ready; the zero
 // Address when it has said neither.
 func (s Spec) Addr() Address {

@@ -58,12 +58,13 @@ type Readiness struct {
 	Exec    []string      `json:"exec,omitempty"`   // argv that exits with 0
 	Notify  bool          `json:"notify,omitempty"` // READY=1, sd_notify(3)
 	FD      int           `json:"fd,omitempty"`     // a newline written to this descriptor, as s6 has it
+	Own     bool          `json:"own,omitempty"`    // it listens somewhere by itself; where, is found
 	Timeout time.Duration `json:"timeout,omitempty"`
 }
 
 // Declared reports whether any readiness is.
 func (r Readiness) Declared() bool {
-	return r.Log != "" || r.TCP != "" || r.HTTP != "" || len(r.Exec) > 0 || r.Notify || r.FD != 0
+	return r.Log != "" || r.TCP != "" || r.HTTP != "" || len(r.Exec) > 0 || r.Notify || r.FD != 0 || r.Own
 }
 
 // Alive says how to see that a service that was ready still works. At most one of HTTP, TCP and Exec is set;
@@ -238,7 +239,7 @@ type Status struct {
 
 	Held    bool    `json:"held,omitempty"`    // the socket of Listen is there
 	Parking bool    `json:"parking,omitempty"` // stopping because nobody needs it: idle comes next
-	Backend Address `json:"backend,omitzero"`  // where this run of a proxied service listens
+	Backend Address `json:"backend,omitzero"`  // where this run listens by itself: that of a proxied service, and one that was found
 	Leases  []Lease `json:"leases,omitempty"`  // that last as long as a process
 }
 

@@ -180,15 +180,20 @@ func (v *svc) hasten(event) {
 	}
 }
 
+// fresh forgets what earlier runs came to.
+func (f *front) fresh() {
+	f.arrived, f.took, f.waited, f.needed = false, false, nil, time.Now()
+	if f.proxy != nil {
+		f.served = f.proxy.Served()
+		f.before = f.served
+	}
+}
+
 // greet notes what a run begins with.
 func (v *svc) greet() {
 	f := &v.front
-	f.arrived, f.took, f.waited, f.needed = false, false, nil, time.Now()
-	switch {
-	case f.proxy != nil:
-		f.served = f.proxy.Served()
-		f.before = f.served
-	case f.sock != nil:
+	f.fresh()
+	if f.sock != nil && f.proxy == nil {
 		if q, err := f.sock.Queue(); err == nil {
 			f.waited = q
 		}

@@ -122,7 +122,7 @@ func (s *Supervisor) learn(spec service.Spec) (v *svc, restart bool, err error) 
 
 // runsAs reports whether a run of have is one of want, whatever else is set.
 func runsAs(have, want service.Spec) bool {
-	return have.Same(want) && slices.Equal(have.Set, want.Set) && have.Listen == want.Listen && have.TTY == want.TTY
+	return have.Same(want) && slices.Equal(have.Set, want.Set) && have.Listen == want.Listen && have.TTY == want.TTY && have.Ready.Own == want.Ready.Own
 }
 
 // adjust takes other settings without another run.

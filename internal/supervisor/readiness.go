@@ -137,6 +137,8 @@ func (v *svc) watchReady(run *attempt) {
 	}
 	generation, t := v.st.Generation, v.target()
 	t.Notify, t.FD = run.notify, run.fd
+	var found service.Address
+	t.Found = func(a service.Address) { found = a }
 	say := func(text string) { v.post(event{kind: evStatus, generation: generation, text: text}) }
 	go func() {
 		defer run.closeFiles()
@@ -147,7 +149,7 @@ func (v *svc) watchReady(run *attempt) {
 		case err != nil:
 			v.post(event{kind: evUnready, generation: generation, err: err})
 		default:
-			v.post(event{kind: evReady, generation: generation})
+			v.post(event{kind: evReady, generation: generation, found: found})
 			run.follow(say)
 		}
 	}()

@@ -48,6 +48,7 @@ func (v *svc) spawn(ev event) {
 	v.st.Pid, v.st.Start = 0, 0
 	v.st.StartedAt, v.st.ReadyAt, v.st.StoppedAt = time.Now().UTC(), time.Time{}, time.Time{}
 	v.st.Parking = false
+	v.front.fresh() // a start that comes to nothing is not productive because the last run was
 	if err := v.exec(); err != nil {
 		v.notStarted(err)
 	}
@@ -172,7 +173,10 @@ func (v *svc) settleLater() {
 }
 
 // settle is for a run that is up.
-func (v *svc) settle(event) {
+func (v *svc) settle(ev event) {
+	if ev.found.Network != "" {
+		v.st.Backend = ev.found
+	}
 	v.st.ReadyAt = time.Now().UTC()
 	if !v.st.Ready.Notify { // what it says of itself holds
 		v.st.Why = ""

@@ -80,19 +80,20 @@ var kindNames = [kinds]string{
 // event is what happened, with what is known of it.
 type event struct {
 	kind       kind
-	generation int           // events of an earlier run are dropped; 0: not about a run
-	spec       *service.Spec // with evStart and evSpec: this from now on
-	trial      bool          // with evStart: a run that ends before it is up is not followed by another
-	auto       bool          // with evStart: nobody asked, it is a restart
-	patient    bool          // with the starts: wait also for what is down
-	demand     bool          // with evStart: a connection asked
-	lazy       bool          // with evStart: if it is on demand, its socket is enough
-	lease      service.Lease // with evLease and evLeaseOver
-	since      time.Time     // with evChecked: when it was begun
-	text       string        // with evStatus, and with the starts that something is missing for
-	killed     []int         // with evGone
-	err        error         // with evStuck, evUnready and evSick
-	done       chan struct{} // closed when the event was dealt with; may be nil
+	generation int             // events of an earlier run are dropped; 0: not about a run
+	spec       *service.Spec   // with evStart and evSpec: this from now on
+	trial      bool            // with evStart: a run that ends before it is up is not followed by another
+	auto       bool            // with evStart: nobody asked, it is a restart
+	patient    bool            // with the starts: wait also for what is down
+	demand     bool            // with evStart: a connection asked
+	lazy       bool            // with evStart: if it is on demand, its socket is enough
+	found      service.Address // with evReady: where it was found to listen
+	lease      service.Lease   // with evLease and evLeaseOver
+	since      time.Time       // with evChecked: when it was begun
+	text       string          // with evStatus, and with the starts that something is missing for
+	killed     []int           // with evGone
+	err        error           // with evStuck, evUnready and evSick
+	done       chan struct{}   // closed when the event was dealt with; may be nil
 }
 
 // row is what an event leads to: the next state, then the action, which may go to another state

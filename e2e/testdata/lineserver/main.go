@@ -62,7 +62,11 @@ func main() {
 
 func listener() net.Listener {
 	if *listen != "" {
-		l, err := net.Listen("tcp", *listen)
+		network := "tcp"
+		if (*listen)[0] == '/' {
+			network = "unix"
+		}
+		l, err := net.Listen(network, *listen)
 		check(err)
 		return l
 	}

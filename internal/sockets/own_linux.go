@@ -1,0 +1,91 @@
+package sockets
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Own lists where some processes listen, the oldest socket first: TCP addresses, and the paths of Unix sockets that have one.
+func Own(pids []int) ([]Place, error) {
+	open := map[uint64]bool{}
+	for _, pid := range pids {
+		socketsOf(pid, open)
+	}
+	if len(open) == 0 {
+		return nil, nil
+	}
+	var found []Place
+	tcp, err := listening()
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range tcp {
+		if open[l.Inode] {
+			found = append(found, Place{Network: "tcp", Addr: reachable(l.Addr).String(), inode: l.Inode})
+		}
+	}
+	paths, err := unixListening()
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range paths {
+		if open[p.inode] {
+			found = append(found, p)
+		}
+	}
+	slices.SortFunc(found, func(a, b Place) int { return int(int64(a.inode) - int64(b.inode)) })
+	return found, nil
+}
+
+// socketsOf adds the inodes of the sockets that a process has open.
+func socketsOf(pid int, open map[uint64]bool) {
+	dir, err := os.Open(filepath.Join("/proc", strconv.Itoa(pid), "fd"))
+	if err != nil {
+		return // it is gone
+	}
+	defer dir.Close()
+	names, _ := dir.Readdirnames(-1)
+	buf := make([]byte, 64)
+	for _, name := range names {
+		n, err := unix.Readlinkat(int(dir.Fd()), name, buf)
+		if err != nil {
+			continue
+		}
+		if text, ok := strings.CutPrefix(string(buf[:n]), "socket:["); ok {
+			if inode, err := strconv.ParseUint(strings.TrimSuffix(text, "]"), 10, 64); err == nil {
+				open[inode] = true
+			}
+		}
+	}
+}
+
+// acceptsConnections is SO_ACCEPTCON in the flags of /proc/net/unix, unix(7).
+const acceptsConnections = 1 << 16
+
+// unixListening reads /proc/net/unix, as far as there are absolute paths.
+func unixListening() ([]Place, error) {
+	text, err := os.ReadFile("/proc/self/net/unix")
+	if err != nil {
+		return nil, err
+	}
+	var all []Place
+	for line := range bytes.Lines(text) {
+		// Num RefCount Protocol Flags Type St Inode Path
+		f := strings.SplitN(strings.TrimSpace(strings.Join(strings.Fields(string(line)), " ")), " ", 8)
+		if len(f) < 8 || !strings.HasPrefix(f[7], "/") {
+			continue
+		}
+		flags, _ := strconv.ParseUint(f[3], 16, 32)
+		inode, err := strconv.ParseUint(f[6], 10, 64)
+		if err == nil && flags&acceptsConnections != 0 {
+			all = append(all, Place{Network: "unix", Addr: f[7], inode: inode})
+		}
+	}
+	return all, nil
+}
