@@ -72,7 +72,11 @@ func protocolDoc(t *testing.T) string {
 	for _, m := range api.Methods() {
 		d.method(m)
 	}
-	d.printf("## Types\n\n")
+	d.printf("## Notifications of hobd\n\nThey come on a connection that has made the call that they belong to; nobody answers them.\n\n| name | parameters | |\n|---|---|---|\n")
+	for _, n := range api.Notifications() {
+		d.printf("| `%s` | %s | %s |\n", n.Name, d.name(reflect.TypeOf(n.Params)), n.Doc)
+	}
+	d.printf("\n## Types\n\n")
 	for len(d.todo) > 0 {
 		typ := d.todo[0]
 		d.todo = d.todo[1:]
@@ -107,7 +111,7 @@ func (d *protocol) wire() {
 	d.printf("* The first message may have %d KiB, others %d MiB. The first must come within %.0f s, and each must be complete %.0f s\n  after its first byte. A message that is malformed, too large or half sent costs its own connection and nothing else:\n  it is answered with an error whose id is null, where that is possible, and the connection is closed.\n",
 		ipc.FirstFrame>>10, ipc.MaxFrame>>20, silentTime.Seconds(), ipc.FrameTimeout.Seconds())
 	d.printf("* `hob.hello` is the way to begin, but a client may call without it.\n")
-	d.printf("* An error is `{\"code\":N,\"message\":\"…\",\"data\":{\"code\":\"snake_case\",\"hint\":\"…\"}}`. Programs decide on `data.code`:\n  `not_running` `no_such_service` `usage` `timeout` `name_taken` `start_failed` `busy` `draining` `failed`.\n")
+	d.printf("* An error is `{\"code\":N,\"message\":\"…\",\"data\":{\"code\":\"snake_case\",\"hint\":\"…\"}}`. Programs decide on `data.code`:\n  `not_running` `no_such_service` `usage` `timeout` `name_taken` `start_failed` `bad_config` `no_address`\n  `no_terminal` `busy` `draining` `failed`.\n")
 	d.printf("* Times are RFC 3339 in UTC, durations milliseconds, sizes bytes, as integers. Unknown fields are to be ignored.\n")
 	d.printf("* A connection on which `hob.hello` was sent with `lease` keeps the daemon from leaving by itself.\n\n")
 	d.printf("The frozen messages on the wire, a line each:\n\n```\n")

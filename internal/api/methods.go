@@ -72,7 +72,7 @@ type HoldParams struct {
 	Pid   int      `json:"pid,omitempty"`   // it lasts as long as this process, also across daemons; 0: as long as the call
 }
 
-// ServiceHeld is the notification that a lease without a pid has begun; it has no parameters.
+// ServiceHeld is the name of the notification that a lease without a pid has begun; it has no parameters.
 const ServiceHeld = "service.held"
 
 // AttachParams joins a terminal.
@@ -82,7 +82,7 @@ type AttachParams struct {
 	Cols int    `json:"cols,omitempty"`
 }
 
-// ServiceOutput is the notification that carries an Output.
+// ServiceOutput is the name of the notification that carries an Output.
 const ServiceOutput = "service.output"
 
 // Output is what a service has written to its terminal.
@@ -207,6 +207,15 @@ func Methods() []Method {
 		return 1
 	})
 	return all
+}
+
+// Notifications lists what hobd tells besides answers; Result is not used.
+func Notifications() []Method {
+	return []Method{
+		{Name: ServiceEvent, Doc: "A service has changed: during service.events, and project.up with progress.", Params: Event{}},
+		{Name: ServiceHeld, Doc: "The lease of service.hold has begun.", Params: None{}},
+		{Name: ServiceOutput, Doc: "What a service has written to its terminal: during service.attach.", Params: Output{}},
+	}
 }
 
 func describe[P, R any](m ipc.Method[P, R]) Method {
