@@ -122,3 +122,30 @@ func TestParseAddr(t *testing.T) {
 		require.Error(t, err, bad)
 	}
 }
+
+// TestOwnFindsWhereAProcessListens: what it made first comes first, connections and sockets without a path are not among them, and an address that is
+// every one is one to connect to.
+func TestOwnFindsWhereAProcessListens(t *testing.T) {
+	before, err := Own([]int{os.Getpid()})
+	require.NoError(t, err)
+	one := listen(t, "tcp", "127.0.0.1:0")
+	path := t.TempDir() + "/a socket"
+	listen(t, "unix", path)
+	every := listen(t, "tcp4", "0.0.0.0:0")
+	listen(t, "unix", "@hob-own-test-"+one.Addr().String())
+	c, err := net.Dial("tcp", one.Addr().String())
+	require.NoError(t, err)
+	defer c.Close()
+	_, port, err := net.SplitHostPort(every.Addr().String())
+	require.NoError(t, err)
+	all, err := Own([]int{os.Getpid(), -1})
+	require.NoError(t, err)
+	require.Len(t, all, len(before)+3)
+	for i, want := range []Place{{Network: "tcp", Addr: one.Addr().String()}, {Network: "unix", Addr: path}, {Network: "tcp", Addr: "127.0.0.1:" + port}} {
+		have := all[len(before)+i]
+		require.Equal(t, want, Place{Network: have.Network, Addr: have.Addr})
+	}
+	none, err := Own(nil)
+	require.NoError(t, err)
+	require.Empty(t, none)
+}
