@@ -241,7 +241,7 @@ func TestPythonExample(t *testing.T) {
 	t.Parallel()
 	needs(t, "python3")
 	w := newWorld(t)
-	w.env = []string{"GREET_IDLE=300ms"}
+	w.env = []string{"GREET_IDLE=2s"}
 	greet := func(name string) string {
 		t.Helper()
 		r := w.run(w.example("python/greet", name))
@@ -283,7 +283,7 @@ func TestShellExample(t *testing.T) {
 	t.Parallel()
 	needs(t, "perl")
 	w := newWorld(t)
-	w.env = []string{"COUNT_IDLE=300ms"}
+	w.env = []string{"COUNT_IDLE=2s"}
 	count := func(word, want string) {
 		t.Helper()
 		r := w.run(w.example("shell/count", word))

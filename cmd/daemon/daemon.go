@@ -117,6 +117,7 @@ func (d *daemon) serve(sig *signals, foreground bool, failed int) (err error) {
 		Logs: d.inst.Path(instance.LogsName), FIFOs: d.inst.Path(instance.FIFOName), Locks: d.inst.Path(instance.LocksName),
 		Notify:   d.inst.Path(instance.NotifyName),
 		ExecStep: []string{self, execVerb},
+		Keep:     func() { d.guard.keeper.Sync() },
 		Changed:  func(from service.State, now service.Status) { d.guard.changed(from, now) },
 	})
 	if err != nil {

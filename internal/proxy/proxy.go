@@ -80,10 +80,10 @@ func (p *Proxy) Served() uint64 {
 func (p *Proxy) Close() {
 	p.mu.Lock()
 	p.closed = true
-	p.cancel()
 	for l := range p.links {
-		l.end(true)
+		l.end(true) // before cancel, which would have one that dials end as if it had been refused
 	}
+	p.cancel()
 	p.mu.Unlock()
 	p.wg.Wait()
 }

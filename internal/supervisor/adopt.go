@@ -40,6 +40,7 @@ func (s *Supervisor) Adopt(all []service.Status, files map[string]*os.File) erro
 		})
 	}
 	wg.Wait()
+	s.adopted.Store(true)
 	for _, f := range files {
 		f.Close() // also of those that nobody knows any more
 	}

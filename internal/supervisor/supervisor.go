@@ -42,6 +42,9 @@ type Options struct {
 
 	Log *slog.Logger
 
+	// Keep sees to it that somebody has what Files gives before it returns. It may be nil.
+	Keep func()
+
 	// Changed is told of each change, by the goroutine of the service: it must not block. It may be nil.
 	Changed func(from service.State, now service.Status)
 }
@@ -75,7 +78,8 @@ type Supervisor struct {
 	reaper *process.Reaper
 	poller *activation.Poller
 
-	leases atomic.Int32 // on everything
+	leases  atomic.Int32 // on everything
+	adopted atomic.Bool
 
 	applying sync.Mutex // held while a file is applied: one after the other
 
@@ -339,6 +343,14 @@ func (s *Supervisor) Files() map[string]*os.File {
 		}
 	}
 	return all
+}
+
+// keep is for something new that Files gives. During an adoption all of it is, and is kept once that is complete: an earlier
+// keeper has it until then.
+func (s *Supervisor) keep() {
+	if s.o.Keep != nil && s.adopted.Load() {
+		s.o.Keep()
+	}
 }
 
 // The names of files that a successor gets.

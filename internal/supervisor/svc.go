@@ -175,10 +175,19 @@ func (v *svc) publish() {
 	v.show()
 }
 
+// show is publish without the disk. What would be lost with this process is somebody else's, too, before anybody
+// hears of it.
 func (v *svc) show() {
 	v.mu.Lock()
+	fresh := v.front.sock != nil && v.front.sock != v.pubSock || v.term != nil && v.term != v.pubTerm
+	v.pubSock, v.pubTerm = v.front.sock, v.term
+	v.mu.Unlock()
+	if fresh {
+		v.sup.keep()
+	}
+	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.pub, v.pubProc, v.pubOut, v.pubSock, v.pubTerm = v.st, v.proc, v.out, v.front.sock, v.term
+	v.pub, v.pubProc, v.pubOut = v.st, v.proc, v.out
 	close(v.changed)
 	v.changed = make(chan struct{})
 }
