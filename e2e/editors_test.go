@@ -4,295 +4,309 @@ package e2e
 
 import (
 	"encoding/json"
-	"fmt"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/hobworks/hob/internal/api"
 )
 
-// gopls is the language server, built by make gopls or on PATH.
-func gopls(t *testing.T) string {
-	built, err := filepath.Glob("../bin/tools/golang.org/x/tools/gopls@*")
-	require.NoError(t, err)
-	if len(built) > 0 {
-		path, err := filepath.Abs(built[len(built)-1])
-		require.NoError(t, err)
-		return path
-	}
-	return needs(t, "gopls")
-}
-
-// needs finds a program that CI installs; elsewhere the test is skipped without it.
-func needs(t *testing.T, program string) string {
-	path, err := exec.LookPath(program)
-	if err != nil && os.Getenv("CI") == "true" {
-		require.NoError(t, err)
-	}
+// absent skips the test where a program it needs is not there; CI has to have it.
+func absent(t *testing.T, what string, err error) {
+	t.Helper()
 	if err != nil {
-		t.Skip("no ", program, ": ", err)
-	}
-	return path
-}
-
-// goEnv has go work without a network and with what the tests were built from, in a home of its own.
-func goEnv(t *testing.T) []string {
-	out, err := exec.Command("go", "env", "-json", "GOCACHE", "GOMODCACHE", "GOPATH", "GOROOT").Output()
-	require.NoError(t, err)
-	var have map[string]string
-	require.NoError(t, json.Unmarshal(out, &have))
-	env := []string{"GOFLAGS=-mod=mod", "GOPROXY=off", "GOTOOLCHAIN=local", "GOTELEMETRY=off"}
-	for name, value := range have {
-		env = append(env, name+"="+value)
-	}
-	return env
-}
-
-// question is what an editor asks about a word.
-type question struct {
-	method, file, needle string
-	into                 int
-	more                 map[string]any
-}
-
-var questions = []question{
-	{"textDocument/definition", "internal/supervisor/svc.go", "newSvc(s *Supervisor", 1, nil},
-	{"textDocument/definition", "internal/supervisor/adopt.go", "process.Adopt(", len("process.A"), nil},
-	{"textDocument/definition", "cmd/client/reach.go", "hob.Dial(", len("hob.D"), nil},
-	{"textDocument/hover", "internal/lock/lock.go", "func TryAcquire(", len("func T"), nil},
-	{"textDocument/hover", "internal/service/service.go", "type Spec struct", len("type S"), nil},
-	{"textDocument/references", "internal/service/service.go", "func CheckName(", len("func C"), map[string]any{"context": map[string]any{"includeDeclaration": true}}},
-	{"textDocument/references", "internal/supervisor/svc.go", "func (v *svc) post(", len("func (v *svc) p"), map[string]any{"context": map[string]any{"includeDeclaration": false}}},
-	{"textDocument/rename", "internal/supervisor/needs.go", "func (v *svc) nudge(", len("func (v *svc) n"), map[string]any{"newName": "poke"}},
-	{"textDocument/rename", "internal/service/service.go", "func CheckRestart(", len("func C"), map[string]any{"newName": "CheckPolicy"}},
-}
-
-// answers asks them all.
-func (l *lsp) answers() map[string]string {
-	l.t.Helper()
-	all := map[string]string{}
-	for _, q := range questions {
-		all[q.method+" "+q.needle] = l.at(q.method, q.file, q.needle, q.into, q.more)
-	}
-	return all
-}
-
-// TestGoplsThroughHobAnswersTheSame: two sessions with one gopls, joined by hob connect, know what gopls alone knows
-// about this very code.
-func TestGoplsThroughHobAnswersTheSame(t *testing.T) {
-	t.Parallel()
-	server := gopls(t)
-	w := newWorld(t)
-	w.env = goEnv(t)
-	w.copyOfThis()
-	alone := exec.Command(server, "serve")
-	alone.Dir, alone.Env = w.project, w.environ()
-	l := startLSP(t, alone, w.project)
-	want := l.answers()
-	l.close()
-	for q, a := range want {
-		require.Greater(t, len(a), 20, "%s: %s", q, a)
-	}
-	connect := []string{"connect", "gopls", "--proxy", "--idle", "1s", "--", "sh", "-c", fmt.Sprintf("exec %s serve -listen=127.0.0.1:$PORT", server)}
-	one, two := startLSP(t, w.command(connect...), w.project), startLSP(t, w.command(connect...), w.project)
-	require.Equal(t, want, one.answers())
-	require.Equal(t, want, two.answers())
-	s := w.doc(0, "ps", "gopls").Service
-	require.Equal(t, []any{"ready", 1}, []any{s.State, s.Generation})
-	one.close()
-	require.Equal(t, want, two.answers(), "the other window goes on")
-	two.close()
-	w.eventually("gopls is stopped", func() bool { return w.doc(0, "ps", "gopls").Service.State == "idle" && !running(s.Pid) })
-}
-
-// copyOfThis makes the project a copy of the module that is tested.
-func (w *world) copyOfThis() {
-	w.t.Helper()
-	root, err := filepath.Abs("..")
-	require.NoError(w.t, err)
-	for _, file := range listGo(w.t, root) {
-		text, err := os.ReadFile(filepath.Join(root, file))
-		require.NoError(w.t, err)
-		to := filepath.Join(w.project, file)
-		require.NoError(w.t, os.MkdirAll(filepath.Dir(to), 0o755))
-		require.NoError(w.t, os.WriteFile(to, text, 0o644))
+		require.NotEqual(t, "true", os.Getenv("CI"), "%s is not installed, and CI=true: %v", what, err)
+		t.Skipf("%s is not installed: %v", what, err)
 	}
 }
 
-// listGo lists what a module needs to be built, without what is hidden or made.
-func listGo(t *testing.T, root string) []string {
-	var files []string
-	require.NoError(t, filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
-		name := d.Name()
-		switch {
-		case err != nil:
-			return err
-		case d.IsDir() && path != root && (strings.HasPrefix(name, ".") || name == "bin" || name == "testdata"):
-			return filepath.SkipDir
-		case !d.IsDir() && (strings.HasSuffix(name, ".go") || name == "go.mod" || name == "go.sum"):
-			rel, err := filepath.Rel(root, path)
-			files = append(files, rel)
-			return err
+// addPath puts the directory before all others on the PATH of what the world runs.
+func (w *world) addPath(dir string) {
+	path := w.bin + ":" + os.Getenv("PATH")
+	for _, kv := range w.env { // of two values, the last one counts
+		if v, ok := strings.CutPrefix(kv, "PATH="); ok {
+			path = v
 		}
-		return nil
-	}))
-	return files
+	}
+	w.env = append(w.env, "PATH="+dir+":"+path)
 }
 
-// window is a Neovim that runs testdata/nvim/window.lua.
-type window struct {
-	w      *world
-	cmd    *exec.Cmd
-	result string
-	quit   string
-}
-
-// newWindow opens main.go in a Neovim.
-func (w *world) newWindow(nvim string, n int, server []string) *window {
+// addGopls puts gopls on the world's PATH, the one that the Makefile pins, or else the tester's. It has the tester's caches of Go.
+func (w *world) addGopls() {
 	w.t.Helper()
-	plugin, err := filepath.Abs("../examples/neovim")
+	makefile, err := os.ReadFile("../Makefile")
 	require.NoError(w.t, err)
-	script, err := filepath.Abs("testdata/nvim/window.lua")
+	pinned := regexp.MustCompile(`(?m)^GOPLS = (\S+)$`).FindSubmatch(makefile)
+	require.NotNil(w.t, pinned)
+	path, err := filepath.Abs(filepath.Join("../bin/tools", string(pinned[1])))
 	require.NoError(w.t, err)
-	command, err := json.Marshal(server)
+	if _, err := os.Stat(path); err != nil {
+		path, err = exec.LookPath("gopls")
+		absent(w.t, "gopls (make gopls)", err)
+	}
+	dir := filepath.Join(filepath.Dir(w.home), "gopls")
+	require.NoError(w.t, os.Mkdir(dir, 0o755))
+	require.NoError(w.t, os.Symlink(path, filepath.Join(dir, "gopls")))
+	w.addPath(dir)
+	names := []string{"GOCACHE", "GOMODCACHE", "GOPROXY", "GOSUMDB", "GOFLAGS", "GOTOOLCHAIN"}
+	out, err := exec.Command("go", append([]string{"env"}, names...)...).Output()
 	require.NoError(w.t, err)
-	v := &window{w: w, result: filepath.Join(w.home, fmt.Sprint("result", n)), quit: filepath.Join(w.home, fmt.Sprint("quit", n))}
-	v.cmd = exec.Command(nvim, "--headless", "-n", "-i", "NONE", "-u", script)
-	v.cmd.Dir = w.project
-	v.cmd.Env = w.environ("PLUGIN="+plugin, "HOB="+filepath.Join(w.bin, "hob"), "SERVER="+string(command), "FILE="+filepath.Join(w.project, "main.go"),
-		"LINE=2", "COLUMN=16", "RESULT="+v.result, "QUIT="+v.quit)
-	require.NoError(w.t, v.cmd.Start())
-	w.t.Cleanup(func() {
-		_ = v.cmd.Process.Kill()
-		_ = v.cmd.Wait()
-	})
-	return v
+	for i, value := range strings.Split(strings.TrimSuffix(string(out), "\n"), "\n") {
+		w.env = append(w.env, names[i]+"="+value)
+	}
 }
 
-// definition is where gopls says that the word is defined, as file:line.
-func (v *window) definition() string {
-	v.w.t.Helper()
-	v.w.eventually("the window has an answer", func() bool { return isRegular(v.result) })
-	text, err := os.ReadFile(v.result)
-	require.NoError(v.w.t, err)
-	var r struct {
-		Error  string
-		Result struct {
-			Result []struct {
-				URI   string
-				Range struct{ Start struct{ Line int } }
+// goplsThroughHob is what the plugin runs.
+func (w *world) goplsThroughHob() *exec.Cmd {
+	return w.command("connect", "gopls", "--proxy", "--idle", "2s", "--", "sh", "-c", "exec gopls serve -listen=127.0.0.1:$PORT")
+}
+
+// isIdle waits until the service has been stopped by itself.
+func (w *world) isIdle(name string) {
+	w.t.Helper()
+	var last api.Service
+	w.eventually(name+" is idle", func() bool {
+		last = *w.doc(0, "ps", name).Service
+		return last.State == "idle" && last.Pid == 0
+	})
+	require.Empty(w.t, w.marked(name))
+}
+
+// everyQuestion is all that is asked about the places, by a name of its own; of all sessions at the same time.
+func everyQuestion(places []place, sessions ...*lsp) []map[string]string {
+	pending := make([]map[string]func() json.RawMessage, len(sessions))
+	for _, p := range places {
+		for _, method := range []string{"definition", "hover", "references", "rename"} {
+			for i, c := range sessions {
+				params := c.at(p)
+				switch method {
+				case "references":
+					params["context"] = map[string]any{"includeDeclaration": true}
+				case "rename":
+					params["newName"] = p.word + "Renamed"
+				}
+				if pending[i] == nil {
+					pending[i] = map[string]func() json.RawMessage{}
+				}
+				pending[i][method+" of "+p.text+" in "+p.file] = c.begin("textDocument/"+method, params)
 			}
 		}
 	}
-	require.NoError(v.w.t, json.Unmarshal(text, &r), string(text))
-	require.Empty(v.w.t, r.Error, string(text))
-	require.Len(v.w.t, r.Result.Result, 1, string(text))
-	return fmt.Sprintf("%s:%d", filepath.Base(r.Result.Result[0].URI), r.Result.Result[0].Range.Start.Line)
+	answers := make([]map[string]string, len(sessions))
+	for i, c := range sessions {
+		answers[i] = map[string]string{}
+		for question, answer := range pending[i] {
+			answers[i][question] = sorted(c.t, answer())
+		}
+	}
+	return answers
 }
 
-func (v *window) close() {
+// copyCheckout makes the project a copy of this repository's files.
+func (w *world) copyCheckout() {
+	w.t.Helper()
+	out, err := exec.Command("git", "-C", "..", "-c", "safe.directory=*", "ls-files", "-z").Output()
+	absent(w.t, "git, or a checkout,", err)
+	for name := range strings.SplitSeq(strings.TrimSuffix(string(out), "\x00"), "\x00") {
+		data, err := os.ReadFile(filepath.Join("..", name))
+		if os.IsNotExist(err) {
+			continue // it was removed since
+		}
+		require.NoError(w.t, err)
+		path := filepath.Join(w.project, name)
+		require.NoError(w.t, os.MkdirAll(filepath.Dir(path), 0o755))
+		require.NoError(w.t, os.WriteFile(path, data, 0o644))
+	}
+}
+
+// module makes the project a small one of Go, in which greeting is defined in line 3 of greeting.go.
+func (w *world) module() {
+	w.t.Helper()
+	for name, text := range map[string]string{
+		"go.mod":      "module example.com/greet\n\ngo 1.24\n",
+		"main.go":     "package main\n\nfunc main() {\n\tprintln(greeting())\n}\n",
+		"greeting.go": "package main\n\nfunc greeting() string { return \"hello\" }\n",
+	} {
+		require.NoError(w.t, os.WriteFile(filepath.Join(w.project, name), []byte(text), 0o644))
+	}
+}
+
+// window is a Neovim that runs testdata/neovim/window.lua.
+type window struct {
+	*follower
+	dir string
+}
+
+// openWindow opens main.go in one, with a clean configuration but for the plugin. setup is Lua, and sets it up.
+func (w *world) openWindow(setup string) *window {
+	w.t.Helper()
+	out, err := exec.Command("nvim", "--version").CombinedOutput()
+	absent(w.t, "Neovim", err)
+	if strings.Contains(string(out), "NVIM v0.6") || strings.Contains(string(out), "NVIM v0.5") {
+		absent(w.t, "Neovim", errors.New("it is older than 0.7.2"))
+	}
+	v := &window{dir: w.t.TempDir()}
+	plugin, err := filepath.Abs("../examples/neovim")
+	require.NoError(w.t, err)
+	script, err := filepath.Abs("testdata/neovim/window.lua")
+	require.NoError(w.t, err)
+	cmd := exec.Command("nvim", "--headless", "--clean", "--cmd", "set noswapfile rtp^="+plugin, "--cmd", "lua "+setup, "-c", "luafile "+script, "main.go")
+	cmd.Dir, cmd.Env = w.project, w.environ("WINDOW="+v.dir, "TMPDIR="+filepath.Dir(w.home))
+	v.follower = w.start(cmd)
+	return v
+}
+
+// ask has the window ask for the definition of greeting; answered waits for the answer.
+func (v *window) ask() {
 	v.w.t.Helper()
-	require.NoError(v.w.t, os.WriteFile(v.quit, nil, 0o600))
-	require.NoError(v.w.t, v.cmd.Wait())
+	require.NoError(v.w.t, os.WriteFile(filepath.Join(v.dir, "ask"), nil, 0o644))
 }
 
-// TestNeovimWindowsShareGopls: the first window starts it, the second one joins it, and when both are gone it is stopped. A third one
-// starts it again.
+// answered waits until the window has the right answer to what it was asked.
+func (v *window) answered() {
+	v.w.t.Helper()
+	path := filepath.Join(v.dir, "answer")
+	for deadline := time.Now().Add(2 * patience); ; time.Sleep(10 * time.Millisecond) {
+		if _, err := os.Stat(path); err == nil {
+			break
+		}
+		select {
+		case <-v.exited:
+			require.Fail(v.w.t, "Neovim has ended", "%s\n%s", v.stderr, v.told())
+		default:
+			require.True(v.w.t, time.Now().Before(deadline), "no answer: %s\n%s", v.stderr, v.told())
+		}
+	}
+	text, err := os.ReadFile(path)
+	require.NoError(v.w.t, err)
+	require.NoError(v.w.t, os.Remove(path))
+	var is struct {
+		URI   string
+		Range struct{ Start struct{ Line, Character int } }
+	}
+	require.NoError(v.w.t, json.Unmarshal(text, &is))
+	require.Equal(v.w.t, "file://"+filepath.Join(v.w.project, "greeting.go"), is.URI, "%s", text)
+	require.Equal(v.w.t, 2, is.Range.Start.Line, "%s", text)
+	require.Equal(v.w.t, len("func "), is.Range.Start.Character, "%s", text)
+}
+
+// told is what the user would have been told.
+func (v *window) told() string {
+	text, _ := os.ReadFile(filepath.Join(v.dir, "told"))
+	return string(text)
+}
+
+// quit closes the window as :qall! does.
+func (v *window) quit() {
+	v.w.t.Helper()
+	require.NoError(v.w.t, os.WriteFile(filepath.Join(v.dir, "quit"), nil, 0o644))
+	select {
+	case <-v.exited:
+	case <-time.After(patience):
+		require.Fail(v.w.t, "Neovim does not quit", "%s\n%s", v.stderr, v.told())
+	}
+	require.Zero(v.w.t, v.cmd.ProcessState.ExitCode(), v.stderr.String())
+}
+
+// TestNeovimWindowsShareGopls: two windows have one gopls. It is lost, and they have another. They quit, it is stopped, and a third
+// window starts it again.
 func TestNeovimWindowsShareGopls(t *testing.T) {
 	t.Parallel()
-	nvim, server := needs(t, "nvim"), gopls(t)
 	w := newWorld(t)
-	w.env = goEnv(t)
-	w.write("go.mod", "module example.org/m\n\ngo 1.21\n")
-	w.write("main.go", "package main\n\nfunc main() { greet() }\n")
-	w.write("greet.go", "package main\n\nfunc greet() { println(\"hello\") }\n")
-	cmd := []string{"sh", "-c", fmt.Sprintf("exec %s serve -listen=127.0.0.1:$PORT", server)}
-	one := w.newWindow(nvim, 1, cmd)
-	require.Equal(t, "greet.go:2", one.definition())
-	first := w.doc(0, "ps", "gopls").Service
-	require.Equal(t, "ready", first.State)
-	two := w.newWindow(nvim, 2, cmd)
-	require.Equal(t, "greet.go:2", two.definition())
+	w.addGopls()
+	w.module()
+	const setup = "require('hob').setup { servers = { gopls = { idle = '1s' } } }"
+	one, two := w.openWindow(setup), w.openWindow(setup)
+	one.ask()
+	two.ask()
+	one.answered()
+	two.answered()
+	gopls := w.list()["gopls"]
+	require.Len(t, w.list(), 1)
+	require.Equal(t, []any{"ready", 1}, []any{gopls.State, gopls.Generation})
+	require.Empty(t, one.told()+two.told())
+
+	w.kill(gopls.Pid, syscall.SIGKILL)
+	w.eventually("gopls is another one", func() bool { p := w.list()["gopls"].Pid; return p != 0 && p != gopls.Pid })
+	one.ask()
+	two.ask()
+	one.answered()
+	two.answered()
+	second := w.list()["gopls"]
+	require.Equal(t, "ready", second.State)
+	require.Contains(t, one.told(), "hob: gopls: lost its server, connecting again\n")
+
+	one.quit()
+	two.ask()
+	two.answered()
+	require.Equal(t, "ready", w.list()["gopls"].State)
+	two.quit()
+	w.isIdle("gopls")
+
+	three := w.openWindow(setup)
+	three.ask()
+	three.answered()
+	require.Equal(t, second.Generation+1, w.list()["gopls"].Generation)
+	three.quit()
+	w.isIdle("gopls")
+}
+
+// TestNeovimTellsWhyNot: what hob says of a server that can't be started is one line, with the server's last words.
+func TestNeovimTellsWhyNot(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.module()
+	v := w.openWindow("require('hob').setup { servers = { gopls = { cmd = { 'sh', '-c', 'echo no such licence >&2; exit 3' } } } }")
+	w.eventually("the window tells why", func() bool { return strings.Contains(v.told(), "hob: gopls: ") })
+	line := regexp.MustCompile(`(?m)^hob: .*$`).FindAllString(v.told(), -1)
+	require.Len(t, line, 1)
+	require.Contains(t, line[0], "exit 3")
+	require.Contains(t, line[0], "(no such licence)")
+	v.quit()
+}
+
+// TestGoplsThroughHobAnswersTheSame: two editors at once that share one gopls through hob get what each would get from one of its
+// own, to the byte, about this very repository.
+func TestGoplsThroughHobAnswersTheSame(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.addGopls()
+	w.copyCheckout()
+	places := []place{
+		{"dial.go", "func Dial(", "Dial"},
+		{"dial.go", "inst.resolve()", "resolve"},
+		{"serve.go", "func Serve(", "Serve"},
+		{"errors.go", "type Error struct", "Error"},
+		{"examples/greet/main.go", "hob.Dial(", "Dial"},
+		{"examples/greet/main.go", "var count atomic.Int64", "count"},
+		{"internal/instance/root.go", "func OpenRoot(", "OpenRoot"},
+		{"internal/service/service.go", "type Spec struct", "Spec"},
+	}
+
+	alone := w.command()
+	alone.Path, alone.Args = filepath.Join(filepath.Dir(w.home), "gopls/gopls"), []string{"gopls"}
+	session := openLSP(t, alone, w.project)
+	want := everyQuestion(places, session)[0]
+	session.close()
+	for question, answer := range want {
+		require.Greater(t, len(answer), len("null"), question)
+	}
+
+	one, two := openLSP(t, w.goplsThroughHob(), w.project), openLSP(t, w.goplsThroughHob(), w.project)
+	for _, got := range everyQuestion(places, one, two) {
+		require.Equal(t, want, got)
+	}
+	require.Len(t, w.list(), 1)
+	require.Equal(t, 1, w.list()["gopls"].Generation)
 	one.close()
-	now := w.doc(0, "ps", "gopls").Service
-	require.Equal(t, []any{"ready", first.Pid, 1}, []any{now.State, now.Pid, now.Generation}, "one gopls for both")
 	two.close()
-	w.eventually("gopls is stopped", func() bool { return w.doc(0, "ps", "gopls").Service.State == "idle" && !running(first.Pid) })
-	three := w.newWindow(nvim, 3, cmd)
-	require.Equal(t, "greet.go:2", three.definition())
-	three.close()
-	require.Equal(t, 2, w.doc(0, "ps", "gopls").Service.Generation)
-
-	w.ok("down")
-	broken := w.newWindow(nvim, 4, []string{"sh", "-c", "echo no such server >&2; exit 3"})
-	w.eventually("the window has an answer", func() bool { return isRegular(broken.result) })
-	text, err := os.ReadFile(broken.result)
-	require.NoError(t, err)
-	require.Contains(t, string(text), "hob: gopls: exit 1, failed: exit 3")
-	broken.close()
-}
-
-// TestPythonExample: a command line starts its server, the next call finds it, and nobody is left when it is idle. Its
-// server is one of hob.toml's, too.
-func TestPythonExample(t *testing.T) {
-	t.Parallel()
-	needs(t, "python3")
-	w := newWorld(t)
-	w.env = []string{"GREET_IDLE=2s"}
-	greet := func(name string) string {
-		t.Helper()
-		r := w.run(w.example("python/greet", name))
-		require.Zero(t, r.code, r.stderr)
-		return r.stdout
-	}
-	require.Regexp(t, `^hello Ada, you are number 1 \(pid \d+\)\n$`, greet("Ada"))
-	require.Contains(t, greet("Alan"), "hello Alan, you are number 2 ")
-	s := w.doc(0, "ps", "greetd").Service
-	require.Equal(t, 1, s.Generation)
-	w.eventually("it is idle", func() bool { return w.doc(0, "ps", "greetd").Service.State == "idle" })
-	require.Zero(t, w.doc(0, "ps", "greetd").Service.Exit.Code, "it leaves in good order")
-	require.Contains(t, greet("Grace"), "you are number 1 ")
-
-	other := newWorld(t)
-	for _, name := range []string{"server.py", "hob.toml"} {
-		text, err := os.ReadFile(filepath.Join("../examples/python", name))
-		require.NoError(t, err)
-		other.write(name, string(text))
-	}
-	other.ok("up")
-	require.Equal(t, "idle", other.doc(0, "ps", "greetd").Service.State)
-	c := other.command("connect", "greetd")
-	c.Stdin = strings.NewReader("Edsger\n")
-	require.Contains(t, other.run(c).stdout, "hello Edsger, you are number 1 ")
-}
-
-// example is a program of examples/, run in the project.
-func (w *world) example(path string, args ...string) *exec.Cmd {
-	abs, err := filepath.Abs(filepath.Join("../examples", path))
-	require.NoError(w.t, err)
-	cmd := exec.Command(abs, args...)
-	cmd.Dir, cmd.Env = w.project, w.environ()
-	return cmd
-}
-
-// TestShellExample: one line of shell with a server that remembers, until it is idle.
-func TestShellExample(t *testing.T) {
-	t.Parallel()
-	needs(t, "perl")
-	w := newWorld(t)
-	w.env = []string{"COUNT_IDLE=2s"}
-	count := func(word, want string) {
-		t.Helper()
-		r := w.run(w.example("shell/count", word))
-		require.Equal(t, result{stdout: want, took: r.took}, r)
-	}
-	count("tea", "1\n")
-	count("tea", "2\n")
-	count("milk", "1\n")
-	require.Equal(t, 1, w.doc(0, "ps", "counter").Service.Generation)
-	w.eventually("it is idle", func() bool { return w.doc(0, "ps", "counter").Service.State == "idle" })
-	count("tea", "1\n")
+	w.isIdle("gopls")
 }

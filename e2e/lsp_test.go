@@ -4,172 +4,220 @@ package e2e
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/textproto"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 )
 
-// lsp is a client of a language server, as an editor is.
+// lsp is an editor's side of the language server protocol, over the two pipes of a command.
 type lsp struct {
-	t    *testing.T
-	root string
-	cmd  *exec.Cmd
-	in   io.WriteCloser
-	out  *bufio.Reader
-	last int // id
-	open map[string]bool
+	t      *testing.T
+	root   string
+	server *exec.Cmd
+	stdin  io.WriteCloser
+	stderr *output
+	ended  chan struct{} // closed once the command's output has ended
+
+	mu      sync.Mutex // of what follows, and of writes
+	last    int
+	waiting map[int]chan message
 }
 
-// lspMessage is any message of JSON-RPC 2.0.
-type lspMessage struct {
-	ID     json.RawMessage `json:"id,omitempty"`
-	Method string          `json:"method,omitempty"`
-	Params json.RawMessage `json:"params,omitempty"`
-	Result json.RawMessage `json:"result,omitempty"`
-	Error  *struct {
-		Message string `json:"message"`
-	} `json:"error,omitempty"`
+// message is any of the protocol: a request has an id and a method, a notification only a method, a reply only an id.
+type message struct {
+	Version string          `json:"jsonrpc"`
+	ID      json.RawMessage `json:"id,omitempty"`
+	Method  string          `json:"method,omitempty"`
+	Params  any             `json:"params,omitempty"`
+	Result  json.RawMessage `json:"result,omitempty"`
+	Error   json.RawMessage `json:"error,omitempty"`
 }
 
-// startLSP starts a server that speaks on stdin and stdout, and opens a folder with it.
-func startLSP(t *testing.T, cmd *exec.Cmd, root string) *lsp {
+// openLSP starts the command and begins a session for the directory. The caller closes it; with the test it is killed.
+func openLSP(t *testing.T, cmd *exec.Cmd, root string) *lsp {
 	t.Helper()
-	l := &lsp{t: t, root: root, cmd: cmd, open: map[string]bool{}}
+	c := &lsp{t: t, root: root, server: cmd, stderr: &output{}, ended: make(chan struct{}), waiting: map[int]chan message{}}
 	var err error
-	l.in, err = cmd.StdinPipe()
+	c.stdin, err = cmd.StdinPipe()
 	require.NoError(t, err)
-	out, err := cmd.StdoutPipe()
+	stdout, err := cmd.StdoutPipe()
 	require.NoError(t, err)
-	l.out = bufio.NewReaderSize(out, 1<<20)
+	cmd.Stderr, cmd.WaitDelay = c.stderr, patience
 	require.NoError(t, cmd.Start())
-	late := time.AfterFunc(2*patience, func() { _ = cmd.Process.Kill() })
-	t.Cleanup(func() {
-		late.Stop()
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
+	t.Cleanup(func() { _ = cmd.Process.Kill(); <-c.ended; _ = cmd.Wait() })
+	go func() { c.read(bufio.NewReader(stdout)); close(c.ended) }()
+
+	uri := "file://" + root
+	c.ask("initialize", map[string]any{
+		"processId": os.Getpid(), "rootUri": uri, "capabilities": map[string]any{},
+		"workspaceFolders":      []any{map[string]any{"uri": uri, "name": "project"}},
+		"initializationOptions": map[string]any{"hoverKind": "SingleLine"},
 	})
-	l.call("initialize", map[string]any{
-		"processId": nil, "rootUri": fileURI(root), "workspaceFolders": []any{map[string]any{"uri": fileURI(root), "name": "root"}},
-		"capabilities": map[string]any{"textDocument": map[string]any{"hover": map[string]any{"contentFormat": []string{"markdown"}}}},
-	})
-	l.notify("initialized", map[string]any{})
-	return l
+	c.send(message{Method: "initialized", Params: map[string]any{}})
+	return c
 }
 
-func fileURI(path string) string { return (&url.URL{Scheme: "file", Path: path}).String() }
-
-func (l *lsp) send(m map[string]any) {
-	l.t.Helper()
-	m["jsonrpc"] = "2.0"
-	data, err := json.Marshal(m)
-	require.NoError(l.t, err)
-	_, err = fmt.Fprintf(l.in, "Content-Length: %d\r\n\r\n%s", len(data), data)
-	require.NoError(l.t, err)
+// send writes one message.
+func (c *lsp) send(m message) {
+	m.Version = "2.0"
+	body, err := json.Marshal(m)
+	if err != nil {
+		c.t.Error(err)
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, _ = fmt.Fprintf(c.stdin, "Content-Length: %d\r\n\r\n%s", len(body), body) // who waits for an answer notices the end
 }
 
-func (l *lsp) notify(method string, params any) {
-	l.t.Helper()
-	l.send(map[string]any{"method": method, "params": params})
-}
-
-// call waits for the answer, and gives the server's own questions the shortest one.
-func (l *lsp) call(method string, params any) json.RawMessage {
-	l.t.Helper()
-	l.last++
-	id := strconv.Itoa(l.last)
-	l.send(map[string]any{"id": l.last, "method": method, "params": params})
+// read is the session's one reader. It returns when the command's output ends.
+func (c *lsp) read(r *bufio.Reader) {
 	for {
-		m := l.read()
-		switch {
-		case m.Method != "" && m.ID != nil:
-			var answer any
-			if m.Method == "workspace/configuration" {
-				answer = []any{nil}
-			}
-			l.send(map[string]any{"id": m.ID, "result": answer})
-		case m.Method == "" && string(m.ID) == id:
-			require.Nil(l.t, m.Error, "%s: %+v", method, m.Error)
+		header, err := textproto.NewReader(r).ReadMIMEHeader()
+		if err != nil {
+			return
+		}
+		n, err := strconv.Atoi(header.Get("Content-Length"))
+		if err != nil {
+			c.t.Errorf("a message without its length: %v", header)
+			return
+		}
+		body := make([]byte, n)
+		if _, err := io.ReadFull(r, body); err != nil {
+			return
+		}
+		var m message
+		if err := json.Unmarshal(body, &m); err != nil {
+			c.t.Errorf("%v: %s", err, body)
+			return
+		}
+		c.handle(m)
+	}
+}
+
+// handle passes a reply on to who waits for it, and answers what the server asks: that there is nothing to tell.
+func (c *lsp) handle(m message) {
+	switch {
+	case m.Method == "" && m.ID != nil:
+		id, _ := strconv.Atoi(string(m.ID))
+		c.mu.Lock()
+		reply := c.waiting[id]
+		delete(c.waiting, id)
+		c.mu.Unlock()
+		if reply != nil {
+			reply <- m
+		}
+	case m.ID != nil:
+		result := json.RawMessage("null")
+		if params, _ := m.Params.(map[string]any); m.Method == "workspace/configuration" {
+			items, _ := params["items"].([]any)
+			result, _ = json.Marshal(make([]any, len(items)))
+		}
+		go c.send(message{ID: m.ID, Result: result}) // the reader must go on
+	}
+}
+
+// ask calls a method and returns its result. It fails the test where there is an error, or no answer.
+func (c *lsp) ask(method string, params any) json.RawMessage {
+	c.t.Helper()
+	return c.begin(method, params)()
+}
+
+// begin calls a method; what it returns waits for the result as ask does.
+func (c *lsp) begin(method string, params any) func() json.RawMessage {
+	reply := make(chan message, 1)
+	c.mu.Lock()
+	c.last++
+	id := c.last
+	c.waiting[id] = reply
+	c.mu.Unlock()
+	c.send(message{ID: json.RawMessage(strconv.Itoa(id)), Method: method, Params: params})
+	return func() json.RawMessage {
+		c.t.Helper()
+		select {
+		case m := <-reply:
+			require.Empty(c.t, string(m.Error), "%s %v", method, params)
 			return m.Result
+		case <-c.ended:
+			require.Fail(c.t, "the session ended", "%s %v\n%s", method, params, c.stderr)
+		case <-time.After(2 * patience):
+			require.Fail(c.t, "no answer", "%s %v\n%s", method, params, c.stderr)
 		}
+		return nil
 	}
 }
 
-func (l *lsp) read() (m lspMessage) {
-	l.t.Helper()
-	head, err := textproto.NewReader(l.out).ReadMIMEHeader()
-	require.NoError(l.t, err)
-	n, err := strconv.Atoi(head.Get("Content-Length"))
-	require.NoError(l.t, err)
-	data := make([]byte, n)
-	_, err = io.ReadFull(l.out, data)
-	require.NoError(l.t, err)
-	require.NoError(l.t, json.Unmarshal(data, &m))
-	return m
-}
-
-// close ends the session as an editor does.
-func (l *lsp) close() {
-	l.t.Helper()
-	l.call("shutdown", nil)
-	l.notify("exit", nil)
-	require.NoError(l.t, l.in.Close())
-	_, _ = io.Copy(io.Discard, l.out)
-	require.NoError(l.t, l.cmd.Wait())
-}
-
-// at asks about the first place in a file where needle stands, as many bytes into it. Answers are sorted, since no order is promised.
-func (l *lsp) at(method, file, needle string, into int, more map[string]any) string {
-	l.t.Helper()
-	path := filepath.Join(l.root, file)
-	text, err := os.ReadFile(path)
-	require.NoError(l.t, err)
-	if !l.open[file] {
-		l.open[file] = true
-		l.notify("textDocument/didOpen", map[string]any{"textDocument": map[string]any{"uri": fileURI(path), "languageId": "go", "version": 1, "text": string(text)}})
+// close ends the session in good order.
+func (c *lsp) close() {
+	c.t.Helper()
+	c.ask("shutdown", nil)
+	c.send(message{Method: "exit"})
+	require.NoError(c.t, c.stdin.Close())
+	select {
+	case <-c.ended:
+	case <-time.After(patience):
+		require.Fail(c.t, "the session did not end", "%s", c.stderr)
 	}
-	before, _, found := strings.Cut(string(text), needle)
-	require.True(l.t, found, "%s has no %q", file, needle)
-	line := strings.Count(before, "\n")
-	column := len(before) - strings.LastIndex(before, "\n") - 1 + into
-	params := map[string]any{"textDocument": map[string]any{"uri": fileURI(path)}, "position": map[string]any{"line": line, "character": column}}
-	for k, v := range more {
-		params[k] = v
-	}
-	return sorted(l.t, l.call(method, params))
+	require.NoError(c.t, c.server.Wait(), c.stderr.String())
 }
 
-// sorted gives a document in which arrays have the order of their elements' text.
-func sorted(t *testing.T, raw json.RawMessage) string {
+// place is an identifier: the word within the first occurrence of a text in a file.
+type place struct{ file, text, word string }
+
+// at is the place as the protocol has it.
+func (c *lsp) at(p place) map[string]any {
+	c.t.Helper()
+	path := filepath.Join(c.root, p.file)
+	data, err := os.ReadFile(path)
+	require.NoError(c.t, err)
+	before, _, found := bytes.Cut(data, []byte(p.text))
+	require.True(c.t, found, "%s has no %q", p.file, p.text)
+	before = append(before, p.text[:strings.Index(p.text, p.word)]...)
+	column := len(before) - (bytes.LastIndexByte(before, '\n') + 1)
+	return map[string]any{
+		"textDocument": map[string]any{"uri": "file://" + path},
+		"position":     map[string]any{"line": bytes.Count(before, []byte("\n")), "character": column},
+	}
+}
+
+// sorted is the JSON with every list in it in an order of its own.
+func sorted(t *testing.T, text json.RawMessage) string {
+	t.Helper()
 	var v any
-	require.NoError(t, json.Unmarshal(raw, &v))
-	var order func(v any) any
-	order = func(v any) any {
-		switch v := v.(type) {
-		case map[string]any:
-			for k := range v {
-				v[k] = order(v[k])
-			}
-		case []any:
-			for i := range v {
-				v[i] = order(v[i])
-			}
-			slices.SortFunc(v, func(a, b any) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
-		}
-		return v
-	}
-	data, err := json.Marshal(order(v))
+	require.NoError(t, json.Unmarshal(text, &v))
+	out, err := json.Marshal(sortLists(v))
 	require.NoError(t, err)
-	return string(data)
+	return string(out)
+}
+
+func sortLists(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		for key := range v {
+			v[key] = sortLists(v[key])
+		}
+	case []any:
+		for i := range v {
+			v[i] = sortLists(v[i])
+		}
+		slices.SortFunc(v, func(a, b any) int {
+			x, _ := json.Marshal(a) // they came as JSON
+			y, _ := json.Marshal(b)
+			return bytes.Compare(x, y)
+		})
+	}
+	return v
 }

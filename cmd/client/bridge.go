@@ -2,89 +2,142 @@ package client
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
 	"sync"
 
 	"golang.org/x/sys/unix"
 )
 
-// bridgeBuffer is for one direction.
+// bridgeBuffer is what a direction of a bridge reads at most.
 const bridgeBuffer = 128 << 10
 
-// bridge joins in and out to a connected socket, which it closes, until the socket has ended; the end of in is only half of it. heard is called
-// at the first byte from the socket. When ctx ends, so does the socket, and the error is that of ctx. An out that nobody reads
-// any more is unix.EPIPE.
+// bridge joins two descriptors of the process, as a rule stdin and stdout, to a connected stream socket, until the peer has
+// said all it had to say. The end of in is passed on as the end of that direction alone (shutdown(2)); in that cannot be read is
+// at its end. heard may be nil; it is called once, when the first byte has come from the socket, before that is written.
 //
-// It reads and writes by blocking system calls, which take a third of the time that a round trip through the runtime's poller
-// does. The socket is ours alone and made to block; the mode of in and out is others' business, too, so where they would
-// block poll(2) waits.
-func bridge(ctx context.Context, sock, in, out int, heard func()) error {
-	defer unix.Close(sock)
+// The error is nil when the socket is at its end, whatever in does; it wraps unix.EPIPE when nobody reads out any more, which is
+// found out by writing, and is ctx.Err() when ctx has ended: then the socket is shut down both ways, and what was under way is lost.
+//
+// The socket must not be anybody else's; bridge changes its mode to blocking, and closes nothing. The mode of in and out belongs
+// to all who have them open, so it is left as it is. Call bridge once, and let the process end soon after: a goroutine that waits
+// for in, or for who reads out, cannot be woken and is left, with the descriptors in its hands.
+//
+// The descriptors are read and written with calls that block: the runtime's poller would be one more thing to wait for in every
+// round trip. BenchmarkBridgeRoundTrip.
+func bridge(ctx context.Context, sock int, in, out int, heard func()) error {
 	if err := unix.SetNonblock(sock, false); err != nil {
-		return os.NewSyscallError("fcntl", err)
+		return fmt.Errorf("prepare the connection: %w", err)
 	}
-	end := context.AfterFunc(ctx, func() { _ = unix.Shutdown(sock, unix.SHUT_RDWR) })
-	defer end()
-	// It may wait for in when the socket has ended; the process ends then, and it with it.
-	go func() {
-		if pour(sock, in, nil) == nil {
-			_ = unix.Shutdown(sock, unix.SHUT_WR)
-		}
-	}()
-	err := pour(out, sock, heard)
-	if ctx.Err() != nil {
+	b := &bridged{sock: sock, in: in, out: out, heard: heard}
+	done := make(chan error, 1)
+	go b.up()
+	go func() { done <- b.down() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		_ = unix.Shutdown(sock, unix.SHUT_RDWR)
 		return ctx.Err()
 	}
-	return err
 }
 
-// pour copies until the end of from.
-func pour(to, from int, heard func()) error {
+// bridged is what a bridge joins.
+type bridged struct {
+	sock, in, out int
+	heard         func()
+
+	sending sync.Mutex // held while something is written to the socket
+	lost    error      // why that failed
+}
+
+// up passes in on to the socket until either is at its end.
+func (b *bridged) up() {
 	buf := make([]byte, bridgeBuffer)
-	first := sync.OnceFunc(func() {
-		if heard != nil {
-			heard()
-		}
-	})
 	for {
-		n, err := unix.Read(from, buf)
-		switch {
-		case err == unix.EINTR:
-			continue
-		case err == unix.EAGAIN:
-			await(from, unix.POLLIN)
-			continue
-		case err == unix.EBADF: // a stdin that is closed is one with nothing in it
-			return nil
-		case err != nil:
-			return fmt.Errorf("read: %w", err)
-		case n == 0:
-			return nil
+		n, err := readSome(b.in, buf)
+		if err != nil || n == 0 {
+			_ = unix.Shutdown(b.sock, unix.SHUT_WR)
+			return
 		}
-		first()
-		if err := writeAll(to, buf[:n]); err != nil {
-			return err
+		if b.send(buf[:n]) != nil {
+			return // what the peer said before it left is still to be read
 		}
 	}
 }
 
-func writeAll(to int, b []byte) error {
-	for len(b) > 0 {
-		n, err := unix.Write(to, b)
-		switch {
-		case err == unix.EAGAIN:
-			await(to, unix.POLLOUT)
-		case err != nil && !errors.Is(err, unix.EINTR):
-			return fmt.Errorf("write: %w", err)
-		case err == nil:
-			b = b[n:]
+func (b *bridged) send(p []byte) error {
+	b.sending.Lock()
+	defer b.sending.Unlock()
+	b.lost = writeAll(b.sock, p)
+	return b.lost
+}
+
+// down passes the socket on to out until it is at its end.
+func (b *bridged) down() error {
+	buf := make([]byte, bridgeBuffer)
+	for {
+		n, err := readSome(b.sock, buf)
+		if err != nil {
+			return fmt.Errorf("read from the connection: %w", err)
+		}
+		if n == 0 {
+			return b.wasReset()
+		}
+		if b.heard != nil {
+			b.heard()
+			b.heard = nil
+		}
+		if err := writeAll(b.out, buf[:n]); err != nil {
+			return fmt.Errorf("write what the connection said: %w", err)
+		}
+	}
+}
+
+// wasReset is for when the socket is at its end. The kernel tells of a reset once, to whoever asks first, and shows an end to the other:
+// so the error may be with up. A write that has not come back yet does so with the shutdown.
+func (b *bridged) wasReset() error {
+	_ = unix.Shutdown(b.sock, unix.SHUT_RDWR)
+	b.sending.Lock()
+	defer b.sending.Unlock()
+	if b.lost == unix.ECONNRESET {
+		return fmt.Errorf("write to the connection: %w", b.lost)
+	}
+	return nil // EPIPE says only that the peer had left before it was told more
+}
+
+// readSome is read(2), which waits even if fd does not. 0 is the end.
+func readSome(fd int, p []byte) (int, error) {
+	for {
+		n, err := unix.Read(fd, p)
+		if err == nil {
+			return n, nil
+		}
+		if err := again(fd, err, unix.POLLIN); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// writeAll writes all of p, and waits even if fd does not.
+func writeAll(fd int, p []byte) error {
+	for len(p) > 0 {
+		n, err := unix.Write(fd, p)
+		if err == nil {
+			p = p[n:]
+		} else if err := again(fd, err, unix.POLLOUT); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-func await(fd int, events int16) {
-	_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: events}}, -1)
+// again returns nil when a call that failed with err is to be made again, and when there is a point in that.
+func again(fd int, err error, events int16) error {
+	if err == unix.EAGAIN {
+		_, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: events}}, -1)
+	}
+	if err == unix.EINTR {
+		return nil
+	}
+	return err
 }

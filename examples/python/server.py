@@ -1,75 +1,69 @@
 #!/usr/bin/env python3
-"""A server that takes its socket over, as sd_listen_fds(3) has it, and greets whoever sends a name.
+"""A server that greets: a line with a name comes in, a line with a greeting goes out.
 
-Started by hand it binds an address itself: server.py 127.0.0.1:7000
+It takes the socket that hob (or systemd) hands it, and makes one itself when it is started by hand. On SIGTERM it answers what
+it has been asked, and ends with exit status 0.
 """
 
+import asyncio
 import os
 import signal
 import socket
-import socketserver
 import sys
-import threading
 
-FIRST = 3  # SD_LISTEN_FDS_START
-
-
-def passed():
-    """The socket that was passed to this very process, or None."""
-    if os.environ.get("LISTEN_PID") != str(os.getpid()) or os.environ.get("LISTEN_FDS") != "1":
-        return None
-    for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"):
-        os.environ.pop(name, None)  # not for those that this one starts
-    return socket.socket(fileno=FIRST)
+FIRST = 3  # of the descriptors that are handed over, sd_listen_fds(3)
 
 
-def listen():
-    sock = passed()
-    if sock is None:
-        if len(sys.argv) != 2:
-            sys.exit("server.py: no socket was passed; give it an address: server.py 127.0.0.1:7000")
-        host, _, port = sys.argv[1].rpartition(":")
-        sock = socket.create_server((host, int(port)))
+def listener():
+    """The socket to accept from: the one that was handed over, if it is meant for this process."""
+    if os.environ.get("LISTEN_PID") == str(os.getpid()) and os.environ.get("LISTEN_FDS", "0") != "0":
+        for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"):
+            os.environ.pop(name, None)  # it is not meant for our children
+        os.set_inheritable(FIRST, False)
+        return socket.socket(fileno=FIRST)
+    host, _, port = (sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1:7777").rpartition(":")
+    sock = socket.create_server((host, int(port)))
+    print("listening on %s port %d" % sock.getsockname()[:2], flush=True)
     return sock
 
 
-class Greeter(socketserver.StreamRequestHandler):
-    greeted = 0
-    lock = threading.Lock()
+class Greeter:
+    def __init__(self):
+        self.count = 0
+        self.clients = {}  # the reader of each connection, by the task that serves it
 
-    def handle(self):
-        for line in self.rfile:
-            with Greeter.lock:
-                Greeter.greeted += 1
-                n = Greeter.greeted
-            self.wfile.write(f"hello {line.decode().strip()}, you are number {n} (pid {os.getpid()})\n".encode())
-
-
-class Server(socketserver.ThreadingMixIn, socketserver.BaseServer):
-    """socketserver's own servers bind; this one has its socket already."""
-
-    daemon_threads = False  # server_close waits for the answers under way
-
-    def __init__(self, sock):
-        super().__init__(sock.getsockname(), Greeter)
-        self.socket = sock
-
-    def fileno(self):
-        return self.socket.fileno()
-
-    def get_request(self):
-        return self.socket.accept()
-
-    def shutdown_request(self, request):
+    async def serve(self, reader, writer):
+        task = asyncio.current_task()
+        self.clients[task] = reader
         try:
-            request.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass  # it has hung up
-        request.close()
+            while line := await reader.readline():
+                self.count += 1
+                name = line.decode(errors="replace").strip()
+                writer.write(f"hello, {name}: greeting {self.count} of pid {os.getpid()}\n".encode())
+                await writer.drain()
+        except (ConnectionError, ValueError):
+            pass  # it has gone, or its line has no end
+        finally:
+            del self.clients[task]
+            writer.close()
+
+    def finish(self):
+        """Ends every connection after the answers to what has already come. Who serves them is returned."""
+        for reader in self.clients.values():
+            reader.feed_eof()
+        return list(self.clients)
 
 
-server = Server(listen())
-# shutdown waits for the loop, which runs in this thread: so from another one.
-signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
-server.serve_forever()
-server.server_close()
+async def main():
+    greeter = Greeter()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    server = await asyncio.start_server(greeter.serve, sock=listener())
+    await stop.wait()
+    server.close()
+    await asyncio.gather(*greeter.finish())
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -213,20 +213,25 @@ func TestSlowReaderBlocksNobody(t *testing.T) {
 func TestSmallWritesAreNotDelayed(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, "tcp", "tcp", nil)
-	h.connect()
+	client, service := h.connect()
+	say(t, client, "both sides are there")
+	hear(t, service, "both sides are there")
+	var sides []net.Conn
 	h.proxy.mu.Lock()
-	defer h.proxy.mu.Unlock()
 	for l := range h.proxy.links {
 		l.mu.Lock()
-		for _, c := range []net.Conn{l.client, l.service} {
-			raw, err := c.(*net.TCPConn).SyscallConn()
-			require.NoError(t, err)
-			var on int
-			var got error
-			require.NoError(t, raw.Control(func(fd uintptr) { on, got = syscall.GetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_NODELAY) }))
-			require.NoError(t, got)
-			require.NotZero(t, on)
-		}
+		sides = append(sides, l.a, l.b)
 		l.mu.Unlock()
+	}
+	h.proxy.mu.Unlock()
+	require.Len(t, sides, 2)
+	for _, c := range sides {
+		raw, err := c.(*net.TCPConn).SyscallConn()
+		require.NoError(t, err)
+		var on int
+		var got error
+		require.NoError(t, raw.Control(func(fd uintptr) { on, got = syscall.GetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_NODELAY) }))
+		require.NoError(t, got)
+		require.NotZero(t, on)
 	}
 }

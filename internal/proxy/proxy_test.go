@@ -218,7 +218,9 @@ func TestCloseEndsAllAtOnce(t *testing.T) {
 	t.Parallel()
 	everyPair(t, func(t *testing.T, h *house) {
 		client, service := h.connect()
-		idle, _ := h.connect()
+		idle, other := h.connect()
+		say(t, idle, "there")
+		hear(t, other, "there")
 		full := make(chan error, 1)
 		go func() {
 			_, err := io.Copy(client, rand.NewChaCha8([32]byte{}))
@@ -275,7 +277,7 @@ func TestServiceThatIsReachedTooLateIsClosed(t *testing.T) {
 	done := make(chan struct{})
 	go func() { defer close(done); p.Close() }()
 	eventually(t, "it is closed", func() bool { return p.ctx.Err() != nil })
-	_ = p.Open() // waits for the lock: Close has ended the links, too, when it is free again
+	require.Equal(t, 1, p.Open(), "which is known when Close has ended the links, too")
 	close(goOn)
 	<-done
 	require.Empty(t, rest(t, service))

@@ -2,6 +2,8 @@ package sockets
 
 import (
 	"bytes"
+	"cmp"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,14 +22,14 @@ func Own(pids []int) ([]Place, error) {
 	if len(open) == 0 {
 		return nil, nil
 	}
-	var found []Place
+	var found []numbered
 	tcp, err := listening()
 	if err != nil {
 		return nil, err
 	}
 	for _, l := range tcp {
 		if open[l.Inode] {
-			found = append(found, Place{Network: "tcp", Addr: reachable(l.Addr).String(), inode: l.Inode})
+			found = append(found, numbered{Place{Network: "tcp", Addr: reachable(l.Addr).String()}, l.Inode})
 		}
 	}
 	paths, err := unixListening()
@@ -39,8 +41,27 @@ func Own(pids []int) ([]Place, error) {
 			found = append(found, p)
 		}
 	}
-	slices.SortFunc(found, func(a, b Place) int { return int(int64(a.inode) - int64(b.inode)) })
-	return found, nil
+	slices.SortFunc(found, func(a, b numbered) int { return cmp.Compare(a.inode, b.inode) })
+	places := make([]Place, len(found))
+	for i, f := range found {
+		places[i] = f.Place
+	}
+	return places, nil
+}
+
+// numbered is a place with its socket's inode; those that were made later have larger ones.
+type numbered struct {
+	Place
+	inode uint64
+}
+
+// reachable is an address to connect to, for a socket that is bound to one: the loopback's, where that is every one.
+func reachable(bound netip.AddrPort) netip.AddrPort {
+	switch bound.Addr() {
+	case netip.IPv4Unspecified(), netip.IPv6Unspecified():
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), bound.Port())
+	}
+	return bound
 }
 
 // socketsOf adds the inodes of the sockets that a process has open.
@@ -69,12 +90,12 @@ func socketsOf(pid int, open map[uint64]bool) {
 const acceptsConnections = 1 << 16
 
 // unixListening reads /proc/net/unix, as far as there are absolute paths.
-func unixListening() ([]Place, error) {
+func unixListening() ([]numbered, error) {
 	text, err := os.ReadFile("/proc/self/net/unix")
 	if err != nil {
 		return nil, err
 	}
-	var all []Place
+	var all []numbered
 	for line := range bytes.Lines(text) {
 		// Num RefCount Protocol Flags Type St Inode Path
 		f := strings.SplitN(strings.TrimSpace(strings.Join(strings.Fields(string(line)), " ")), " ", 8)
@@ -84,7 +105,7 @@ func unixListening() ([]Place, error) {
 		flags, _ := strconv.ParseUint(f[3], 16, 32)
 		inode, err := strconv.ParseUint(f[6], 10, 64)
 		if err == nil && flags&acceptsConnections != 0 {
-			all = append(all, Place{Network: "unix", Addr: f[7], inode: inode})
+			all = append(all, numbered{Place{Network: "unix", Addr: f[7]}, inode})
 		}
 	}
 	return all, nil

@@ -23,17 +23,6 @@ type Listener struct {
 type Place struct {
 	Network string // "tcp" or "unix"
 	Addr    string // host:port, or a path
-
-	inode uint64
-}
-
-// reachable is an address to connect to, for a socket that is bound to one: the loopback's, where that is every one.
-func reachable(bound netip.AddrPort) netip.AddrPort {
-	switch bound.Addr() {
-	case netip.IPv4Unspecified(), netip.IPv6Unspecified():
-		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), bound.Port())
-	}
-	return bound
 }
 
 // Holder is a process that has a socket open.

@@ -1,5 +1,9 @@
--- :Hob shows the services of the project.
-vim.api.nvim_create_user_command('Hob', function()
-  local text = vim.fn.system { require('hob').hob or 'hob', 'ps' }
-  vim.api.nvim_echo({ { text } }, false, {})
-end, { desc = 'the services of this project' })
+-- :Hob is "hob ps" for the project of the current file, and ":Hob logs gopls" any other call.
+if vim.g.loaded_hob then
+  return
+end
+vim.g.loaded_hob = true
+
+vim.api.nvim_create_user_command('Hob', function(command)
+  require('hob').run(command.fargs)
+end, { nargs = '*', desc = 'hob, in the project of the current file' })

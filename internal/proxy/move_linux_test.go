@@ -166,3 +166,19 @@ func countPipes() (n int, err error) {
 	}
 	return n, err
 }
+
+// TestGoneUnixClientIsKnownFromAHalfClose: an idle service that heeds no end would keep it for ever.
+func TestGoneUnixClientIsKnownFromAHalfClose(t *testing.T) {
+	t.Parallel()
+	for _, network := range []string{"tcp", "unix"} {
+		h := newHouse(t, "unix", network, nil)
+		client, service := h.connect()
+		require.NoError(t, client.CloseWrite())
+		require.Empty(t, rest(t, service))
+		say(t, service, "still there?")
+		hear(t, client, "still there?")
+		require.Equal(t, 1, h.proxy.Open())
+		require.NoError(t, client.Close())
+		h.empty()
+	}
+}
