@@ -40,7 +40,7 @@ func TestOutputArrivesComplete(t *testing.T) {
 // ignores the hangup keeps the terminal open.
 func TestLastWordsArrive(t *testing.T) {
 	const n = 9000
-	for name, child := range map[string]string{"alone": "", "with a child": "(trap '' HUP; read x <&3) & "} {
+	for name, child := range map[string]string{"alone": "", "with a child": "trap '' HUP; (read x <&3) & trap - HUP; "} {
 		t.Run(name, func(t *testing.T) {
 			r, w, err := os.Pipe()
 			require.NoError(t, err)
