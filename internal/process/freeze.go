@@ -14,7 +14,8 @@ import (
 type Frozen struct {
 	p      *Process
 	all    map[ID]*still
-	thawed bool
+	sent   syscall.Signal // by End; 0: it still stands still
+	thawed bool           // nothing is left to do
 }
 
 // still is a member that was stopped. The leader has no handle here: it has its own.
@@ -131,7 +132,7 @@ func (f *Frozen) Thaw() {
 	}
 	f.thawed = true
 	for _, s := range f.all {
-		if s.ours {
+		if s.ours && f.sent == 0 {
 			_ = f.send(s, unix.SIGCONT)
 		}
 		s.close()
@@ -155,21 +156,33 @@ func (s *still) close() {
 	}
 }
 
-// wake sends the first signal of a termination to all that stand still, then lets them go on. Nothing comes in between:
-// what is asked of a tree that is about to end would be lost. A nil Frozen does nothing.
+// End sends a signal to all that stand still, then lets them go on: the caller has just seen that nobody would be cut short, and
+// nothing comes in between. [Process.Terminate] does the rest. What a member does that catches the signal is its own, from then on.
+func (f *Frozen) End(sig syscall.Signal) error {
+	var errs []error
+	for _, next := range []syscall.Signal{sig, unix.SIGCONT} {
+		for _, s := range f.all {
+			if err := f.send(s, next); !errors.Is(err, os.ErrProcessDone) {
+				errs = append(errs, err)
+			}
+		}
+	}
+	f.sent = sig
+	return errors.Join(errs...)
+}
+
+// wake has a termination begin with a tree that stands still, or did until End. A nil Frozen does nothing.
 func (f *Frozen) wake(t *termination, sig syscall.Signal) {
 	if f == nil || f.thawed {
 		return
 	}
+	if f.sent == 0 {
+		t.note(f.End(sig))
+	}
 	for _, s := range f.all {
-		t.note(f.send(s, sig))
-	}
-	for id, s := range f.all {
-		t.note(f.send(s, unix.SIGCONT))
-		if m, err := t.open(s.Info); err == nil && m != nil && t.members[id] == m {
-			m.sent = sig // it has had it
+		if m, err := t.open(s.Info); err == nil && m != nil {
+			m.sent = f.sent // it has had it
 		}
-		s.close()
 	}
-	f.thawed = true
+	f.close()
 }

@@ -126,7 +126,7 @@ func TestThawLeavesAloneWhoWasStoppedBefore(t *testing.T) {
 // TestFrozenTreeIsEnded: TERM is the next thing that it meets, and one with the default action ends it before another instruction of its own.
 func TestFrozenTreeIsEnded(t *testing.T) {
 	t.Parallel()
-	for range 20 {
+	for i := range 20 {
 		out := create(t, "out")
 		p := start(t, Spec{}, "sh", "-c", `while :; do echo x >>"$0"; done`, out.Name())
 		eventually(t, func() bool { fi, err := os.Stat(out.Name()); return err == nil && fi.Size() > 0 }, "it writes")
@@ -134,6 +134,10 @@ func TestFrozenTreeIsEnded(t *testing.T) {
 		require.NoError(t, err)
 		before, err := os.Stat(out.Name())
 		require.NoError(t, err)
+		if i%2 == 1 {
+			require.NoError(t, f.End(unix.SIGTERM)) // Terminate sends no second one
+			f.Thaw()
+		}
 		killed, err := p.Terminate(context.Background(), Stop{Grace: patience, Frozen: f})
 		require.NoError(t, err)
 		require.Empty(t, killed)

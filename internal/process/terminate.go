@@ -30,8 +30,8 @@ type Stop struct {
 	Grace   time.Duration  // from the signal to SIGKILL; 0 or less: SIGKILL at once
 	Holders Holders        // see Tree
 
-	// Frozen is the tree as [Process.Freeze] has left it; nil: it runs. What it stopped gets Signal before anything else
-	// happens, and goes on with that.
+	// Frozen is the tree as [Process.Freeze] has left it; nil: it runs. It gets Signal before anything else happens, and goes on
+	// with that; where [Frozen.End] has sent it, it is not sent again.
 	Frozen *Frozen
 
 	// Spare is for a stop that must cut nobody short; nil: there is no such scruple. It is asked when Grace is over, while

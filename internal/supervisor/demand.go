@@ -1,8 +1,10 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"syscall"
 	"time"
 
 	"github.com/hobworks/hob/internal/process"
@@ -125,6 +127,10 @@ func (v *svc) park() bool {
 			frozen.Thaw()
 			v.front.needed = time.Now()
 			return false
+		}
+		// At once: whoever comes between the count and the end of a program that catches the signal may be accepted by it.
+		if err := frozen.End(cmp.Or(v.st.Stop.Signal, syscall.SIGTERM)); err != nil {
+			v.sup.o.Log.Warn("stop an idle service", "service", v.name, "err", err)
 		}
 	}
 	v.st.State, v.st.Parking = service.Stopping, true
