@@ -7,6 +7,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -57,7 +58,7 @@ func startBusy(t *testing.T, kind string) (p *Process, dir string) {
 	t.Helper()
 	helperUsed.Store("busy", true)
 	dir = t.TempDir()
-	p, err := Start(Spec{Path: self(t), Args: []string{"busy", dir, kind}, Env: append(os.Environ(), helperEnv+"=busy"), Mark: "test/" + filepath.Base(dir) + "/1"})
+	p, err := Start(Spec{Path: self(t), Args: []string{"busy", dir, kind}, Env: append(os.Environ(), helperEnv+"=busy"), Mark: "test/" + strings.ReplaceAll(dir, "/", "_") + "/1"})
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		_, _ = p.Terminate(context.Background(), Stop{Signal: unix.SIGKILL})
