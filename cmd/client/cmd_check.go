@@ -59,6 +59,18 @@ func (a *app) planned(s api.PlannedService) *table {
 	if s.Ready != nil {
 		t.row("ready", readyWords(s.Ready))
 	}
+	if s.Listen != nil {
+		t.row("listen", listenWords(s.Listen))
+	}
+	if s.IdleMS > 0 {
+		t.row("idle", "stopped when nobody has needed it for "+(time.Duration(s.IdleMS)*time.Millisecond).String())
+	}
+	if s.Alive != nil {
+		t.row("alive", aliveWords(s.Alive))
+	}
+	if s.TTY {
+		t.row("terminal", "its own, for hob attach")
+	}
 	t.row("restart", s.Restart)
 	t.row("stop", fmt.Sprintf("%s, SIGKILL after %v", s.Stop.Signal, time.Duration(s.Stop.TimeoutMS)*time.Millisecond))
 	t.row("log", fmt.Sprintf("%s, and %d full ones before it", sizeAsWritten(s.Log.MaxBytes), s.Log.Keep))
@@ -71,6 +83,29 @@ func (a *app) planned(s api.PlannedService) *table {
 		t.row("auto", "false: only by name")
 	}
 	return t
+}
+
+// listenWords says what becomes of the connections to a service's socket.
+func listenWords(l *api.PlannedListen) string {
+	switch {
+	case !l.Proxy:
+		return l.Addr + ", passed as descriptor 3"
+	case l.To != "":
+		return l.Addr + ", forwarded to " + l.To
+	}
+	return l.Addr + ", forwarded to where it is ready, or to $PORT"
+}
+
+// aliveWords says how it is seen that a service works.
+func aliveWords(a *api.PlannedAlive) string {
+	how := quote(a.Exec)
+	switch {
+	case a.TCP != "":
+		how = "tcp " + a.TCP
+	case a.HTTP != "":
+		how = a.HTTP
+	}
+	return fmt.Sprintf("%s, every %v; unready after %d failures", how, time.Duration(a.EveryMS)*time.Millisecond, a.Fails)
 }
 
 // readyWords says how a service tells that it is ready.
