@@ -360,6 +360,22 @@ func TestASocketSurvivesItsDaemon(t *testing.T) {
 	require.NotContains(t, w.daemonLog(), "sentry has kept")
 }
 
+// TestAFrozenServiceGoesOn: hobd stops a service for a moment to count its connections. If it is killed in that moment, the next one
+// lets the service go on.
+func TestAFrozenServiceGoesOn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	addr := freePort(t)
+	w.serve(strconv.Quote(addr), "1m", "")
+	pid, err := ask("tcp", addr, "x")
+	require.NoError(t, err)
+	w.kill(pid, syscall.SIGSTOP)
+	w.kill(w.pid(), syscall.SIGKILL)
+	again, err := ask("tcp", addr, "y")
+	require.NoError(t, err, w.daemonLog())
+	require.Equal(t, pid, again)
+}
+
 // TestWhoNeverAcceptsFails: a service that ends without taking the connection that waits is not started for ever. The
 // socket stays, and once the service is mended a start serves who waited.
 func TestWhoNeverAcceptsFails(t *testing.T) {

@@ -79,26 +79,37 @@ func (f *Frozen) stop(info Info) (fresh bool, err error) {
 	if f.all[id] != nil {
 		return false, nil
 	}
-	s := &still{Info: info, ours: info.State != 'T'}
-	if id != f.p.id {
-		s.h, err = openHandle(info.Pid)
-		if errors.Is(err, os.ErrProcessDone) {
-			return false, nil
-		}
-		if err != nil {
-			return false, fmt.Errorf("open pid %d: %w", info.Pid, err)
-		}
-		// As in termination.open: the pid may have passed on before it was opened.
-		if now, err := Stat(info.Pid); err != nil || now.Start != info.Start || now.Dead() {
-			s.h.close()
-			return false, nil
-		}
+	s, err := f.open(id, info)
+	if s == nil || err != nil {
+		return false, err
 	}
 	f.all[id] = s
 	if err := f.send(s, unix.SIGSTOP); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return true, err
 	}
 	return true, nil
+}
+
+// open gives the member that info is about, nil if it has gone meanwhile.
+func (f *Frozen) open(id ID, info Info) (*still, error) {
+	s := &still{Info: info, ours: info.State != 'T'}
+	if id == f.p.id {
+		return s, nil
+	}
+	h, err := openHandle(info.Pid)
+	if errors.Is(err, os.ErrProcessDone) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open pid %d: %w", info.Pid, err)
+	}
+	// As in termination.open: the pid may have passed on before it was opened.
+	if now, err := Stat(info.Pid); err != nil || now.Start != info.Start || now.Dead() {
+		h.close()
+		return nil, nil
+	}
+	s.h = h
+	return s, nil
 }
 
 func (f *Frozen) send(s *still, sig syscall.Signal) error {
@@ -154,6 +165,33 @@ func (s *still) close() {
 	if s.h != nil {
 		s.h.close()
 	}
+}
+
+// Continue lets those of the tree go on that stand still: for a tree that somebody may have frozen who was killed before he could
+// let it go on. It can't tell those whom a person has stopped. On darwin it does nothing.
+func (p *Process) Continue(extra Holders) error {
+	if !canFreeze {
+		return nil
+	}
+	found, _, err := p.tree(extra)
+	if err != nil {
+		return err
+	}
+	f := &Frozen{p: p, all: map[ID]*still{}}
+	for _, info := range found {
+		if info.State != 'T' && info.State != 'D' { // D: it waits for a child that is stopped, vfork(2)
+			continue
+		}
+		id := ID{Pid: info.Pid, Start: info.Start, Boot: p.id.Boot}
+		s, err := f.open(id, info)
+		if s == nil || err != nil {
+			continue // it is gone
+		}
+		s.ours = true
+		f.all[id] = s
+	}
+	f.Thaw()
+	return nil
 }
 
 // End sends a signal to all that stand still, then lets them go on: the caller has just seen that nobody would be cut short, and

@@ -173,6 +173,12 @@ func (v *svc) adopted(p *process.Process) {
 	v.st.Adopted++
 	v.take(p)
 	v.greet()
+	if v.st.Idle > 0 && v.st.Held {
+		// The daemon before may have been killed while it had the tree stand still, to count who is connected.
+		if err := v.proc.Continue(v.holders()); err != nil {
+			v.sup.o.Log.Error("let an adopted service go on", "service", v.name, "err", err)
+		}
+	}
 	switch {
 	case v.st.State == service.Stopping:
 		v.resumeStop()
