@@ -279,6 +279,7 @@ func TestAttach(t *testing.T) {
 	require.NoError(t, err)
 	require.NotContains(t, string(log), "\r\n")
 	p = w.sit("attach", "shell")
+	p.sees("got still\r\n") // it is attached, and so to this run and not to the next one
 	p.types("bye\n")
 	p.sees("shell: failed (exit 7)")
 	p.leaves(0)
