@@ -360,6 +360,32 @@ func TestASocketSurvivesItsDaemon(t *testing.T) {
 	require.NotContains(t, w.daemonLog(), "sentry has kept")
 }
 
+// TestASocketSurvivesAStopInTheMiddleOfAdoption: a daemon that is told to go while it waits for what the sentry has kept
+// still takes it over, for the one that comes next.
+func TestASocketSurvivesAStopInTheMiddleOfAdoption(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	addr := freePort(t)
+	w.serve(strconv.Quote(addr), "1m", "")
+	_, err := ask("tcp", addr, "x")
+	require.NoError(t, err)
+	sentries := w.sentries()
+	require.Len(t, sentries, 1)
+	w.kill(sentries[0], syscall.SIGSTOP)
+	w.kill(w.pid(), syscall.SIGKILL)
+	w.ok("daemon", "start")
+	restarted := make(chan result, 1)
+	go func() { restarted <- w.hob("daemon", "restart") }()
+	w.eventually("it is told to go", func() bool { return strings.Contains(w.daemonLog(), "msg=stopping") })
+	w.kill(sentries[0], syscall.SIGCONT)
+	r := <-restarted
+	require.Zero(t, r.code, r.stderr)
+	require.NotContains(t, w.daemonLog(), "sentry has kept")
+	require.NotContains(t, w.daemonLog(), "hold the socket again")
+	_, err = ask("tcp", addr, "y")
+	require.NoError(t, err)
+}
+
 // TestAFrozenServiceGoesOn: hobd stops a service for a moment to count its connections. If it is killed in that moment, the next one
 // lets the service go on.
 func TestAFrozenServiceGoesOn(t *testing.T) {

@@ -198,8 +198,9 @@ func (d *daemon) directories() error {
 // run adopts what still runs.
 func (d *daemon) run(ctx context.Context) {
 	fault.Point("daemon.adopting")
-	// Before a sentry of this daemon's own takes its door.
-	files, err := sentry.Collect(ctx, d.inst.Path(instance.SentryName))
+	// Before a sentry of this daemon's own takes its door. Also when this daemon is told to go meanwhile: what it does not
+	// take over, the next one will not get.
+	files, err := sentry.Collect(context.WithoutCancel(ctx), d.inst.Path(instance.SentryName))
 	if err != nil {
 		d.log.Error("get what the sentry has kept", "err", err)
 	}
