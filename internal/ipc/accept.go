@@ -20,11 +20,23 @@ const (
 // doubling to 1 s, and goes on: the listener stays readable then, and a loop
 // that retried at once would spin. It returns net.ErrClosed after Close.
 func (l *Listener) Accept() (*net.UnixConn, error) {
-	c, err := acceptPatiently(l.l.AcceptUnix, l.closed)
+	c, err := acceptPatiently(l.acceptOne, l.closed)
 	if err != nil {
 		return nil, pathError("accept", l.dir, l.name, err)
 	}
 	return c, nil
+}
+
+// acceptOne waits while the listener is suspended.
+func (l *Listener) acceptOne() (*net.UnixConn, error) {
+	for {
+		l.gate.enter(func() {})
+		c, err := l.l.AcceptUnix()
+		if !l.gate.leave() && errors.Is(err, os.ErrDeadlineExceeded) {
+			continue
+		}
+		return c, err
+	}
 }
 
 func acceptPatiently(accept func() (*net.UnixConn, error), closed <-chan struct{}) (*net.UnixConn, error) {

@@ -53,6 +53,10 @@ type ConnOptions struct {
 	// and the connection is not read meanwhile. It is watched, though: when
 	// the peer goes, ctx of the handlers ends.
 	MaxInFlight int
+
+	// Resume goes on with a connection that another Conn, of another process
+	// as a rule, has left at that point. nil: it is a new one.
+	Resume *Suspended
 }
 
 func (o ConnOptions) withDefaults() ConnOptions {
@@ -75,8 +79,13 @@ type Conn struct {
 	s      *stream
 	rpc    *jsonrpc2.Conn
 	creds  Creds
+	ctx    context.Context
 	slots  chan struct{}  // one for each request being handled
 	active sync.WaitGroup // the read loop and the handlers
+
+	amu       sync.Mutex // guards suspended and again
+	suspended bool
+	again     []Unsettled
 }
 
 // NewConn takes over nc and reads it until the peer closes its end, even only
@@ -84,12 +93,17 @@ type Conn struct {
 func NewConn(ctx context.Context, nc net.Conn, o ConnOptions) *Conn {
 	o = o.withDefaults()
 	c := &Conn{o: o, s: newStream(nc, &o), creds: nobody, slots: make(chan struct{}, o.MaxInFlight)}
+	var end context.CancelFunc
+	c.ctx, end = context.WithCancel(ctx)
 	if u, ok := nc.(*net.UnixConn); ok {
 		c.creds, _ = PeerCreds(u)
 	}
 	c.active.Add(1)
-	c.s.ended = c.active.Done
+	c.s.ended = func() { end(); c.active.Done() }
 	c.rpc = jsonrpc2.NewConn(ctx, c.s, dispatcher{c}, jsonrpc2.SetLogger(silence{}))
+	if o.Resume != nil {
+		c.repeat(o.Resume.Again)
+	}
 	close(c.s.begin) // the read loop may use c now
 	return c
 }

@@ -54,17 +54,21 @@ func (c *Conn) serve(ctx context.Context, id jsonrpc2.ID, req *Request) {
 	defer c.active.Done()
 	defer func() { <-c.slots }()
 	resp := &jsonrpc2.Response{ID: id}
+	again := false
 	defer func() { // also after runtime.Goexit
-		if !req.Notification {
+		switch {
+		case again:
+			c.putOff(id, req)
+		case !req.Notification:
 			c.reply(ctx, resp)
 		}
 	}()
-	c.invoke(ctx, req, resp)
+	again = c.invoke(ctx, req, resp)
 }
 
 // invoke calls the handler and encodes what it returned, which is foreign code
-// too: a MarshalJSON or an Error method.
-func (c *Conn) invoke(ctx context.Context, req *Request, resp *jsonrpc2.Response) {
+// too: a MarshalJSON or an Error method. again means that there is no answer yet.
+func (c *Conn) invoke(ctx context.Context, req *Request, resp *jsonrpc2.Response) (again bool) {
 	returned := false
 	defer func() {
 		v := recover()
@@ -83,10 +87,12 @@ func (c *Conn) invoke(ctx context.Context, req *Request, resp *jsonrpc2.Response
 			err = &Error{Code: CodeInternal, Message: "encode result: " + err.Error()}
 		}
 	}
-	if err != nil {
+	again = errors.Is(err, ErrAgain)
+	if err != nil && !again {
 		resp.Error = wireError(err)
 	}
 	returned = true
+	return again
 }
 
 // reply cannot report: a connection that takes no answer ends by itself.

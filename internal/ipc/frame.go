@@ -32,6 +32,7 @@ type deadliner interface{ SetReadDeadline(time.Time) error }
 type frameReader struct {
 	r            *bufio.Reader
 	d            deadliner
+	gate         *gate         // nil: nobody suspends it
 	timeout      time.Duration // for the rest of a frame, from its first byte
 	firstTimeout time.Duration // for the whole first frame; 0: no limit
 	limit        int           // of the next frame
@@ -80,7 +81,10 @@ func (f *frameReader) await() error {
 				return err
 			}
 		}
-		b, err := f.r.Peek(1)
+		b, err := f.peek()
+		if err == errSuspended {
+			continue
+		}
 		if err != nil {
 			if errors.Is(err, os.ErrDeadlineExceeded) {
 				return fmt.Errorf("no request in %v: %w", f.firstTimeout, os.ErrDeadlineExceeded)
@@ -99,6 +103,26 @@ func (f *frameReader) await() error {
 		}
 		return nil
 	}
+}
+
+// errSuspended is for a read that was interrupted: try again.
+var errSuspended = errors.New("suspended")
+
+// peek waits for a byte, and no longer than until the connection is to be suspended, and then until it is not.
+func (f *frameReader) peek() ([]byte, error) {
+	if f.gate == nil {
+		return f.r.Peek(1)
+	}
+	f.gate.enter(func() {
+		if f.bounded() {
+			_ = f.d.SetReadDeadline(time.Now().Add(f.firstTimeout))
+		}
+	})
+	b, err := f.r.Peek(1)
+	if !f.gate.leave() {
+		return nil, errSuspended
+	}
+	return b, err
 }
 
 func (f *frameReader) read() ([]byte, error) {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -24,6 +25,7 @@ type Listener struct {
 	id         inode // of the socket's file
 	l          *net.UnixListener
 	closed     chan struct{}
+	gate       gate
 
 	mu     sync.Mutex // guards public, done
 	public bool       // Publish succeeded once
@@ -37,12 +39,55 @@ type Listener struct {
 // that called listen(2).
 func Listen(dir *os.File, name string) (*Listener, error) {
 	l := &Listener{dir: dir, name: name, closed: make(chan struct{})}
+	l.gate.kick = func(t time.Time) error { return l.l.SetDeadline(t) }
 	l.temp = fmt.Sprintf("%s%d-%08x", tempPrefix(name), os.Getpid(), rand.Uint32())
 	if err := withFd(dir, l.listen); err != nil {
 		return nil, pathError("listen", dir, name, err)
 	}
 	return l, nil
 }
+
+// Adopt takes over a public socket from an earlier process of this daemon: what its File and ID gave. It takes over f, also when
+// it fails. dir is as for Listen.
+func Adopt(dir *os.File, name string, f *os.File, id [2]uint64) (*Listener, error) {
+	defer f.Close() // FileListener makes a duplicate
+	l := &Listener{dir: dir, name: name, id: inode{id[0], id[1]}, closed: make(chan struct{}), public: true}
+	l.gate.kick = func(t time.Time) error { return l.l.SetDeadline(t) }
+	nl, err := net.FileListener(f)
+	if err != nil {
+		return nil, pathError("adopt", dir, name, err)
+	}
+	var ok bool
+	if l.l, ok = nl.(*net.UnixListener); !ok {
+		nl.Close()
+		return nil, pathError("adopt", dir, name, unix.ENOTSOCK)
+	}
+	l.l.SetUnlinkOnClose(false)
+	return l, nil
+}
+
+// ID is the device and the inode of the socket's file.
+func (l *Listener) ID() [2]uint64 { return [2]uint64{l.id.dev, l.id.ino} }
+
+// File gives a duplicate of the socket, which the caller closes.
+func (l *Listener) File() (*os.File, error) { return l.l.File() }
+
+// Suspend has Accept take nothing more until Resume: who connects waits in the backlog. It returns when the caller of Accept has
+// everything that was accepted, or when ctx ends, and then undoes it.
+func (l *Listener) Suspend(ctx context.Context) error {
+	select {
+	case <-l.gate.shut():
+		return nil
+	case <-l.closed:
+		return net.ErrClosed
+	case <-ctx.Done():
+		l.gate.open()
+		return ctx.Err()
+	}
+}
+
+// Resume goes on after Suspend.
+func (l *Listener) Resume() { l.gate.open() }
 
 func tempPrefix(name string) string { return name + ".new-" }
 
@@ -194,6 +239,7 @@ func (l *Listener) Close() error {
 	}
 	l.done = true
 	close(l.closed)
+	l.gate.open()
 	if !l.public {
 		_ = withFd(l.dir, func(dirfd int) error {
 			if l.named(dirfd, l.temp) {

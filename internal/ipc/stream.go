@@ -2,9 +2,11 @@ package ipc
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"sync"
@@ -29,8 +31,10 @@ type stream struct {
 	writeTimeout time.Duration
 	onFirst      func()
 	begin        chan struct{} // closed once the Conn is whole
-	frames       frameReader   // the read loop's
-	headers      atomic.Bool   // the framing
+	gate         gate
+	ahead        bytes.Reader // what an earlier Conn had read
+	frames       frameReader  // the read loop's
+	headers      atomic.Bool  // the framing
 
 	ended func() // called once, by the read loop at its end
 
@@ -50,9 +54,11 @@ func newStream(nc net.Conn, o *ConnOptions) *stream {
 		onFirst:      o.OnFirstFrame,
 		begin:        make(chan struct{}),
 	}
+	s.gate.kick = nc.SetReadDeadline
 	s.frames = frameReader{
 		r:            bufio.NewReader(nc),
 		d:            nc,
+		gate:         &s.gate,
 		timeout:      o.FrameTimeout,
 		firstTimeout: o.FirstFrameTimeout,
 		limit:        MaxFrame,
@@ -61,6 +67,16 @@ func newStream(nc net.Conn, o *ConnOptions) *stream {
 	}
 	if s.server {
 		s.frames.limit = FirstFrame
+	}
+	if r := o.Resume; r != nil && len(r.Ahead) > 0 {
+		s.ahead.Reset(r.Ahead)
+		s.frames.r.Reset(io.MultiReader(&s.ahead, nc))
+	}
+	if r := o.Resume; r != nil && r.Spoken {
+		s.frames.limit, s.frames.detect = MaxFrame, false
+		s.headers.Store(r.Headers)
+		s.onFirst = nil
+		return s
 	}
 	if err := s.frames.start(); err != nil {
 		s.fail(err)
@@ -82,6 +98,15 @@ func (s *stream) ReadObject(v any) error {
 	}
 	s.ended()
 	return err
+}
+
+// unread is what was read from the socket and not yet as a frame. It is for when the read loop stands still.
+func (s *stream) unread() []byte {
+	buffered, _ := s.frames.r.Peek(s.frames.r.Buffered())
+	rest := make([]byte, s.ahead.Len())
+	n, _ := s.ahead.Read(rest)
+	_, _ = s.ahead.Seek(-int64(n), io.SeekCurrent)
+	return append(bytes.Clone(buffered), rest[:n]...)
 }
 
 func (s *stream) read(v any) error {
@@ -187,5 +212,7 @@ func (s *stream) why() error {
 // Close is called by jsonrpc2, after ReadObject failed or when its context ends.
 func (s *stream) Close() error {
 	s.fail(net.ErrClosed)
-	return s.nc.Close()
+	err := s.nc.Close()
+	s.gate.open() // whoever was suspended sees it, too
+	return err
 }
