@@ -16,6 +16,8 @@ var (
 		Doc: "Describes the daemon that answers."}
 	stopMethod = ipc.Method[struct{}, struct{}]{Name: "hob.stop",
 		Doc: "Asks the daemon to stop what it runs and to leave; it has left when the lock is free."}
+	upgradeMethod = ipc.Method[upgradeParams, upgradeResult]{Name: "hob.upgrade",
+		Doc: "Asks the daemon to become the program that is named, in place, and answers when it has; that program is tried first. A daemon that can't do that retires, if nobody else has a session, and says so."}
 )
 
 // Call calls a method and decodes its result into result, which may be nil. It blocks until
@@ -36,11 +38,12 @@ func (c *Client) Done() <-chan struct{} { return c.conn.Done() }
 // Close ends the connection, and with it the lease.
 func (c *Client) Close() error { return c.conn.Close() }
 
-// Welcome is what the daemon said of itself when it was connected to; State is "ready".
+// Welcome is what the daemon said of itself when it was connected to, or upgraded by this client; State is "ready".
 func (c *Client) Welcome() Status {
 	s := status(c.inst)
-	s.State, s.Pid, s.Version = string(probe.Ready), c.welcome.Pid, c.welcome.Build
-	s.Protocol, s.StartedAt = c.welcome.Protocol, c.welcome.StartedAt
+	w := c.welcome.Load()
+	s.State, s.Pid, s.Version = string(probe.Ready), w.Pid, w.Build
+	s.Protocol, s.StartedAt = w.Protocol, w.StartedAt
 	return s
 }
 

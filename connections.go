@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -26,11 +28,32 @@ type connections struct {
 	mu       sync.Mutex // guards all below
 	all      map[*ipc.Conn]struct{}
 	silent   []*ipc.Conn // that have not said anything yet, oldest first
-	leases   map[*ipc.Conn]struct{}
-	calls    int    // under way
-	came     uint64 // leases and calls, ever
-	seen     uint64 // those of them that needed has told of
-	draining string // why the daemon leaves; "" while it stays
+	peers    map[*ipc.Conn]peer
+	calls    map[*call]struct{} // under way
+	came     uint64             // leases and calls, ever
+	seen     uint64             // those of them that needed has told of
+	draining string             // why the daemon leaves; "" while it stays
+}
+
+// peer is what a client said of itself.
+type peer struct {
+	Client string `json:"client,omitempty"`
+	Pid    int    `json:"pid,omitempty"`
+	Lease  bool   `json:"lease,omitempty"` // the daemon is not to leave by itself while the connection lives
+}
+
+func (p peer) String() string {
+	if p.Pid == 0 {
+		return "a client"
+	}
+	return fmt.Sprintf("%s (pid %d)", filepath.Base(p.Client), p.Pid)
+}
+
+// call is one that is being answered.
+type call struct {
+	conn   *ipc.Conn
+	method string
+	began  time.Time
 }
 
 // most is how many connections are held at once: half of what the process may open.
@@ -46,13 +69,14 @@ var maxConnections = sync.OnceValue(most)
 
 // add admits c; where there are too many, the one that has been silent longest has to go, and
 // c itself when none is silent.
-func (cs *connections) add(c *ipc.Conn) (evicted *ipc.Conn) {
+func (cs *connections) add(c *ipc.Conn, p peer) (evicted *ipc.Conn) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	if cs.all == nil {
-		cs.all = map[*ipc.Conn]struct{}{}
+		cs.all, cs.peers = map[*ipc.Conn]struct{}{}, map[*ipc.Conn]peer{}
 	}
 	cs.all[c] = struct{}{}
+	cs.peers[c] = p
 	cs.silent = append(cs.silent, c)
 	if len(cs.all) <= maxConnections() {
 		return nil
@@ -64,7 +88,7 @@ func (cs *connections) add(c *ipc.Conn) (evicted *ipc.Conn) {
 
 func (cs *connections) drop(c *ipc.Conn) {
 	delete(cs.all, c)
-	delete(cs.leases, c)
+	delete(cs.peers, c)
 	cs.unsilence(c)
 }
 
@@ -95,36 +119,97 @@ func (cs *connections) count() int {
 	return len(cs.all)
 }
 
-// lease has the daemon stay while c lives. It is refused, with the reason, by one that leaves.
-func (cs *connections) lease(c *ipc.Conn) (leaving string) {
+// meet notes who c is. A lease, which has the daemon stay while c lives, is refused, with the reason, by one that leaves.
+func (cs *connections) meet(c *ipc.Conn, p peer) (leaving string) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	if _, open := cs.all[c]; !open || cs.draining != "" {
 		return cs.draining
 	}
-	if cs.leases == nil {
-		cs.leases = map[*ipc.Conn]struct{}{}
+	cs.peers[c] = p
+	if p.Lease {
+		cs.came++
 	}
-	cs.leases[c] = struct{}{}
-	cs.came++
 	return ""
 }
 
 // begin has the daemon stay until end. It is refused, with the reason, by one that leaves.
-func (cs *connections) begin() (leaving string) {
+func (cs *connections) begin(c *ipc.Conn, method string) (under *call, leaving string) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	if cs.draining == "" {
-		cs.calls++
-		cs.came++
+	if cs.draining != "" {
+		return nil, cs.draining
 	}
-	return cs.draining
+	if cs.calls == nil {
+		cs.calls = map[*call]struct{}{}
+	}
+	under = &call{c, method, time.Now()}
+	cs.calls[under] = struct{}{}
+	cs.came++
+	return under, ""
 }
 
-func (cs *connections) end() {
+func (cs *connections) end(under *call) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	cs.calls--
+	delete(cs.calls, under)
+}
+
+func (cs *connections) leases() (n int) {
+	for _, p := range cs.peers {
+		if p.Lease {
+			n++
+		}
+	}
+	return n
+}
+
+// sessions names who has a lease or waits for an answer, except for one.
+func (cs *connections) sessions(except *ipc.Conn) []string {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	var all []string
+	busy := map[*ipc.Conn]bool{except: true}
+	for c := range cs.calls {
+		if c.conn != except {
+			busy[c.conn] = true
+			all = append(all, cs.tell(c))
+		}
+	}
+	for c, p := range cs.peers {
+		if p.Lease && !busy[c] {
+			all = append(all, p.String())
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+// waiting names who waits for the answer to a call, and for which.
+func (cs *connections) waiting() []string {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	var all []string
+	for c := range cs.calls {
+		all = append(all, cs.tell(c))
+	}
+	slices.Sort(all)
+	return all
+}
+
+func (cs *connections) tell(c *call) string {
+	return fmt.Sprintf("%v: %s for %.0fs", cs.peers[c.conn], c.method, time.Since(c.began).Seconds())
+}
+
+// list gives the open ones, with who they are.
+func (cs *connections) list() map[*ipc.Conn]peer {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	all := map[*ipc.Conn]peer{}
+	for c := range cs.all {
+		all[c] = cs.peers[c]
+	}
+	return all
 }
 
 // needed reports that there is a lease or a call, or was since the last time.
@@ -133,7 +218,7 @@ func (cs *connections) needed() bool {
 	defer cs.mu.Unlock()
 	since := cs.came != cs.seen
 	cs.seen = cs.came
-	return since || cs.calls > 0 || len(cs.leases) > 0
+	return since || len(cs.calls) > 0 || cs.leases() > 0
 }
 
 // drainIdle is drain, unless somebody has a lease or a call is under way: whoever comes later is told, and goes to
@@ -141,7 +226,7 @@ func (cs *connections) needed() bool {
 func (cs *connections) drainIdle(why string, busy func() bool) bool {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	if cs.calls > 0 || len(cs.leases) > 0 || cs.draining != "" || busy() {
+	if len(cs.calls) > 0 || cs.leases() > 0 || cs.draining != "" || busy() {
 		return false
 	}
 	cs.draining = why
@@ -198,19 +283,29 @@ func (s *server) admit(c *net.UnixConn) {
 	s.serveConn(c)
 }
 
-func (s *server) serveConn(c net.Conn) {
-	var conn *ipc.Conn
-	spoke := make(chan struct{})
-	conn = ipc.NewConn(context.Background(), c, ipc.ConnOptions{
-		Handler:           s.dispatch,
+func (s *server) serveConn(c net.Conn) { s.serveFrom(c, peer{}, nil) }
+
+// serveFrom goes on with a connection that the program before has left, unless at is nil.
+func (s *server) serveFrom(c net.Conn, p peer, at *ipc.Suspended) {
+	spoke, added := make(chan struct{}), make(chan struct{})
+	conn := ipc.NewConn(context.Background(), c, ipc.ConnOptions{
+		Handler: func(ctx context.Context, c *ipc.Conn, r *ipc.Request) (any, error) {
+			<-added // a lease of one that nobody knows would be none
+			return s.dispatch(ctx, c, r)
+		},
 		OnFirstFrame:      func() { close(spoke) },
 		FirstFrameTimeout: silentTime,
 		OnPanic: func(v any, stack []byte) {
 			s.log.Error("panic in a handler", "value", v, "stack", string(stack))
 		},
+		Resume: at,
 	})
-	if old := s.conns.add(conn); old != nil {
+	if old := s.conns.add(conn, p); old != nil {
 		old.Close()
+	}
+	close(added)
+	if at != nil && at.Spoken {
+		s.conns.spoke(conn)
 	}
 	go func() {
 		select {
@@ -225,37 +320,53 @@ func (s *server) serveConn(c net.Conn) {
 
 // dispatch answers one request: hob.* at once, everything else when the daemon is running.
 func (s *server) dispatch(ctx context.Context, c *ipc.Conn, r *ipc.Request) (any, error) {
-	if r.Method == probe.HelloMethod.Name && wantsLease(r.Params) {
-		if why := s.conns.lease(c); why != "" {
+	if r.Method == probe.HelloMethod.Name {
+		if why := s.conns.meet(c, whoIs(r.Params)); why != "" {
 			return probe.HelloReply{Draining: &probe.Leaving{Retry: true, Reason: why}}, nil
 		}
 	}
 	if strings.HasPrefix(r.Method, "hob.") {
-		return s.builtin.Handle(ctx, r.Method, r.Params)
+		return s.builtin.Handle(context.WithValue(ctx, connKey{}, c), r.Method, r.Params)
 	}
-	if why := s.conns.begin(); why != "" {
+	under, why := s.conns.begin(c, r.Method)
+	if why != "" {
 		return nil, wireError(&Error{Code: "draining", Message: r.Method + ": the daemon is leaving: " + why})
 	}
-	defer s.conns.end()
+	defer s.conns.end(under)
 	select {
 	case <-s.running:
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	req := &Request{Method: r.Method, Params: r.Params, Notify: func(method string, params any) error {
+	return s.answer(ctx, c, r)
+}
+
+// answer calls the handler.
+func (s *server) answer(ctx context.Context, c *ipc.Conn, r *ipc.Request) (any, error) {
+	yield := s.yielding()
+	req := &Request{Method: r.Method, Params: r.Params, Handover: yield, Notify: func(method string, params any) error {
 		return c.Notify(ctx, method, params)
 	}}
 	result, err := s.handler(ctx, req)
-	if err != nil {
-		return nil, wireError(err)
+	if err == nil {
+		return result, nil
 	}
-	return result, nil
+	if e, ok := errors.AsType[*Error](err); ok && e.Code == codeAgain && isClosed(yield) {
+		return nil, ipc.ErrAgain
+	}
+	return nil, wireError(err)
 }
 
-// wantsLease reads that much of a hello.
-func wantsLease(params json.RawMessage) bool {
+// connKey is where a built-in method finds the connection that it is called on.
+type connKey struct{}
+
+// whoIs reads that much of a hello.
+func whoIs(params json.RawMessage) peer {
 	var h probe.Hello
-	return json.Unmarshal(params, &h) == nil && h.Lease
+	if json.Unmarshal(params, &h) != nil {
+		return peer{}
+	}
+	return peer{Client: h.Client, Pid: h.Pid, Lease: h.Lease}
 }
 
 // builtins are the methods that every daemon answers.
@@ -263,14 +374,15 @@ func (s *server) builtins() *ipc.Mux {
 	m := &ipc.Mux{}
 	probe.HelloMethod.Bind(m, s.hello)
 	probe.RetireMethod.Bind(m, func(_ context.Context, p probe.Retire) (probe.RetireReply, error) {
-		s.ask(stopRequest{reason: "retire: " + p.Reason, keep: true})
+		s.ask(stopRequest{Reason: "retire: " + p.Reason, Keep: true})
 		return probe.RetireReply{}, nil
 	})
 	stopMethod.Bind(m, func(context.Context, struct{}) (struct{}, error) {
-		s.ask(stopRequest{reason: "asked to stop"})
+		s.ask(stopRequest{Reason: "asked to stop"})
 		return struct{}{}, nil
 	})
 	statusMethod.Bind(m, func(context.Context, struct{}) (Status, error) { return s.status(), nil })
+	upgradeMethod.Bind(m, s.upgradeCall)
 	return m
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/hobworks/hob/internal/fault"
@@ -25,8 +26,13 @@ type DialOptions struct {
 	// NoLease lets the daemon leave by itself while this connection lives.
 	NoLease bool
 
-	// Client and Build say who asks, for people; Client "" is the name of the running program.
-	Client, Build string
+	// Client says who asks, for people; "" is the name of the running program.
+	Client string
+
+	// Build is the version of this program, such as "v1.2.3". Where the daemon's, which Serve was told, is a lower one, Dial
+	// has it replaced by the program of Instance.Command, once at most, and unless NoSpawn is set: in place, if it can do that. It is never
+	// replaced by an older one. Versions that are not semantic ones are not compared, and told to people only.
+	Build string
 
 	// Progress is told how a start is getting on; it is called by Dial.
 	Progress func(stage string)
@@ -48,7 +54,7 @@ const (
 type Client struct {
 	conn    *ipc.Conn
 	inst    instance.Instance
-	welcome probe.Welcome
+	welcome atomic.Pointer[probe.Welcome]
 }
 
 // Dial connects to the instance's daemon, and starts it when there is none. It blocks until the
@@ -71,7 +77,9 @@ func Dial(ctx context.Context, inst Instance, o *DialOptions) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{conn: conn, inst: i, welcome: welcome}, nil
+	c := &Client{conn: conn, inst: i}
+	c.welcome.Store(&welcome)
+	return c, nil
 }
 
 // dialer is one call of Dial.
@@ -83,6 +91,7 @@ type dialer struct {
 	starter  spawn.Starter
 	patience *patience
 	report   probe.Report // the last one
+	renewed  bool         // an upgrade was asked for: once is enough
 	lost     int
 	killed   int
 	pause    time.Duration
@@ -125,7 +134,11 @@ func (d *dialer) dial(ctx context.Context) (*ipc.Conn, probe.Welcome, error) {
 		err := error(nil)
 		switch r.Verdict {
 		case probe.Ready:
-			return conn, r.Welcome, nil
+			again := false
+			if again, err = d.renew(ctx, conn, &r); err == nil && !again {
+				return conn, r.Welcome, nil
+			}
+			_ = conn.Close()
 		case probe.Lost:
 			// Nothing was asked yet, so asking again is safe.
 			if d.lost++; d.lost > maxLost {

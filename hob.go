@@ -49,6 +49,11 @@ type Request struct {
 	Method string
 	Params json.RawMessage // nil when there were none
 
+	// Handover is closed when the daemon is about to become another version of itself, which waits for the calls that are under way: see
+	// ServeOptions.Handover. A call that only waits for something returns an *Error with the Code "again" then. It is made again, to the next version, as if it
+	// had come there in the first place; its client sees nothing of it.
+	Handover <-chan struct{}
+
 	// Notify sends a notification to the client that made the call.
 	Notify func(method string, params any) error
 }

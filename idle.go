@@ -36,7 +36,7 @@ func (s *server) watchIdle(ctx context.Context) {
 		case s.conns.needed() || s.busy():
 			needed = time.Now()
 		case time.Since(needed) >= after && s.conns.drainIdle("nobody needs it", s.busy):
-			s.ask(stopRequest{reason: "nobody has needed it for " + after.String(), keep: true})
+			s.ask(stopRequest{Reason: "nobody has needed it for " + after.String(), Keep: true})
 			return
 		}
 	}

@@ -14,11 +14,11 @@ const module = "github.com/hobworks/hob"
 
 // rooms is the plan of the house: what each may import of ours. Imports go down only.
 var rooms = map[string][]string{
-	"": {"fault", "spawn", "probe", "instance", "lock", "ipc", "process"},
+	"": {"fault", "spawn", "probe", "instance", "lock", "ipc", "process", "upgrade", "version"},
 
 	"cmd/client":      {"hob", "api", "service", "instance", "store", "servicelog", "version"},
 	"cmd/client/hob":  {"cmd/client"},
-	"cmd/daemon":      {"hob", "api", "service", "instance", "store", "config", "supervisor", "sentry", "process", "version", "fault"},
+	"cmd/daemon":      {"hob", "api", "service", "instance", "store", "config", "supervisor", "sentry", "process", "upgrade", "version", "fault"},
 	"cmd/daemon/hobd": {"cmd/daemon"},
 
 	"internal/supervisor": {"service", "process", "servicelog", "readiness", "sdnotify", "sockets", "activation", "proxy", "tty", "fault"},
@@ -32,8 +32,8 @@ var rooms = map[string][]string{
 	"internal/fault": {}, "internal/instance": {}, "internal/ipc": {"fault"}, "internal/lock": {"fault"},
 	"internal/process": {"fault"}, "internal/service": {}, "internal/servicelog": {"fault"}, "internal/version": {},
 	"internal/sdnotify": {}, "internal/sockets": {}, "internal/activation": {"sockets"}, "internal/proxy": {}, "internal/sentry": {"process", "fault"},
-	"internal/tty": {},
-	"e2e":          {},
+	"internal/tty": {}, "internal/upgrade": {"process"},
+	"e2e": {},
 }
 
 // only says which rooms alone may import a package from outside, directly.
@@ -44,8 +44,9 @@ var only = map[string][]string{
 	"github.com/spf13/cobra":                   {"cmd/client"},
 	"github.com/sourcegraph/jsonrpc2":          {"internal/ipc"},
 	"github.com/pelletier/go-toml/v2/unstable": {"internal/config"},
-	"os/exec":  {"internal/process", "cmd/client"},
-	"net/http": {},
+	"golang.org/x/mod/semver":                  {"internal/version"},
+	"os/exec":                                  {"internal/process", "cmd/client"},
+	"net/http":                                 {},
 }
 
 // TestImports holds the plan of the house against the code.

@@ -38,7 +38,7 @@ func (s *server) keep(ctx context.Context) {
 			rootGone = time.Now()
 		case time.Since(rootGone) >= rootGrace:
 			s.log.Warn("the project's directory is gone", "project", s.inst.Root.Path)
-			s.ask(stopRequest{reason: "the project's directory is gone"})
+			s.ask(stopRequest{Reason: "the project's directory is gone"})
 		}
 		t := time.NewTimer(poll)
 		select {
@@ -111,7 +111,7 @@ func (s *server) relock() bool {
 		state.Close()
 		if isHeld(err) {
 			s.log.Warn("the lock file was removed and another daemon has the new one")
-			s.ask(stopRequest{reason: "another daemon has the lock", keep: true, yield: true})
+			s.ask(stopRequest{Reason: "another daemon has the lock", Keep: true, Yield: true})
 			return false
 		}
 		s.log.Error("take the lock again", "err", err)
@@ -174,11 +174,11 @@ const grace = 2 * time.Second
 // only be ours; the backlog is answered, so that nobody who got through sees a reset; and the lock
 // is released by the exit of the process, after everything.
 func (s *server) stop(why stopRequest) {
-	s.log.Info("stopping", "reason", why.reason, "keep", why.keep)
-	s.conns.drain(why.reason)
+	s.log.Info("stopping", "reason", why.Reason, "keep", why.Keep)
+	s.conns.drain(why.Reason)
 	s.mu.Lock()
 	l := s.listener
-	if !why.yield {
+	if !why.Yield {
 		_ = s.writeRecord(lock.Stopping)
 		fault.Point("daemon.stop.recorded")
 		_ = l.Unpublish()
@@ -195,7 +195,7 @@ func (s *server) stop(why stopRequest) {
 	_ = l.Close()
 	fault.Point("daemon.stop.drained")
 	s.end(why)
-	if !why.yield {
+	if !why.Yield {
 		_ = instance.Remove(s.dir, instance.PidName)
 		fault.Point("daemon.stop.pid-removed")
 		_ = s.writeRecord(lock.Gone)
@@ -216,7 +216,7 @@ func (s *server) end(why stopRequest) {
 	}()
 	<-s.running
 	if s.o.Stop != nil {
-		s.o.Stop(ctx, why.keep)
+		s.o.Stop(ctx, why.Keep)
 	}
 	fault.Point("daemon.stop.stopped")
 	answers, cancelGrace := context.WithTimeout(ctx, grace)

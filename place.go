@@ -114,7 +114,7 @@ func (s *server) load(ctx context.Context) error {
 		return nil
 	}
 	spawn.Report(s.starter, spawn.Message{Progress: &spawn.Progress{Stage: "load"}})
-	return s.o.Load(ctx)
+	return s.o.Load(ctx, s.left.own())
 }
 
 // bind listens under a temporary name and starts to accept.
@@ -163,6 +163,10 @@ func (s *server) ready() {
 	spawn.Report(s.starter, spawn.Message{Ready: &spawn.Ready{Pid: s.self.Pid}})
 	if s.starter != nil {
 		s.serveConn(s.starter)
+	}
+	if s.left != nil {
+		s.goOn()
+		return
 	}
 	s.log.Info("serving", "project", s.inst.Root.Path, "pid", s.self.Pid, "socket", s.inst.Path(instance.SocketName))
 	fault.Point("daemon.ready")

@@ -13,8 +13,10 @@ import (
 	"github.com/hobworks/hob/internal/instance"
 	"github.com/hobworks/hob/internal/ipc"
 	"github.com/hobworks/hob/internal/lock"
+	"github.com/hobworks/hob/internal/probe"
 	"github.com/hobworks/hob/internal/process"
 	"github.com/hobworks/hob/internal/spawn"
+	"github.com/hobworks/hob/internal/upgrade"
 )
 
 // Handler answers a call, in a goroutine of its own; ctx ends with the connection and with the
@@ -37,7 +39,8 @@ type ServeOptions struct {
 
 	// Load reads what an earlier daemon left. It runs under the lock and before there is any
 	// socket: an error ends the start, is shown to the clients that wait, and nothing is left.
-	Load func(ctx context.Context) error
+	// files are those of Handover when this daemon was another version of itself before, else nil; Load takes them over.
+	Load func(ctx context.Context, files map[string]*os.File) error
 
 	// Run is called once the daemon is published and its starter was told "ready". Calls other
 	// than hob.* wait until it returns.
@@ -51,6 +54,13 @@ type ServeOptions struct {
 	// the lock, when no new client can connect. ctx ends at a second request to stop: then there
 	// is no more time for grace.
 	Stop func(ctx context.Context, keep bool)
+
+	// Handover lets the daemon be upgraded in place: the process becomes the program that is given, a path, and keeps its pid, its lock, its
+	// socket, its children and the connections of its clients. It is called when that program was tried, nobody is connected anew, and no call
+	// is under way. It lets go of what the daemon runs, as Stop with keep does, and gives open files that are to be kept, by name; Load gets
+	// them in the next program. After an error everything goes on as it was; after success nothing of this program runs any more, as a rule. nil: a
+	// newer version replaces this daemon when nobody else has a session.
+	Handover func(ctx context.Context, program string) (files map[string]*os.File, err error)
 
 	// IdleExit is received from: how long the daemon stays when nobody needs it, which is when no client has a lease, no
 	// call is under way and Busy, which may be nil, is false. Before the first value, and after 0: for ever.
@@ -72,11 +82,24 @@ func Serve(ctx context.Context, inst Instance, h Handler, o *ServeOptions) error
 	if err != nil {
 		return err
 	}
+	s := newServer(i, h, o)
+	if upgrade.OnTrial(upgrade.Report{Protocol: [2]int{probe.MinProtocol, probe.MaxProtocol}, Build: s.o.Build, ID: i.ID}) {
+		return nil
+	}
+	bundle, upgraded, err := upgrade.Inherit()
+	if err != nil {
+		return err
+	}
+	if upgraded {
+		if err := s.succeed(bundle); err != nil {
+			return err
+		}
+		return s.serve(ctx)
+	}
 	in, spawned, err := spawn.Inherit(i)
 	if err != nil {
 		return err
 	}
-	s := newServer(i, h, o)
 	if spawned {
 		spawn.CloseStray(in)
 		if err := s.inherit(in); err != nil {
@@ -104,6 +127,8 @@ type server struct {
 	nudged  chan struct{} // look at the place now
 	builtin *ipc.Mux
 	stopReq chan stopRequest
+	left    *heritage // nil: this process was no daemon before
+	upgrader
 
 	place
 	conns connections
@@ -111,9 +136,9 @@ type server struct {
 
 // stopRequest is why the daemon leaves.
 type stopRequest struct {
-	reason string
-	keep   bool // leave what it runs for the next daemon
-	yield  bool // another daemon rules: remove nothing
+	Reason string `json:"reason"`
+	Keep   bool   `json:"keep,omitempty"`  // leave what it runs for the next daemon
+	Yield  bool   `json:"yield,omitempty"` // another daemon rules: remove nothing
 }
 
 func newServer(i instance.Instance, h Handler, o *ServeOptions) *server {
@@ -123,6 +148,7 @@ func newServer(i instance.Instance, h Handler, o *ServeOptions) *server {
 		s.o = *o
 	}
 	s.builtin = s.builtins()
+	s.upgrader.init()
 	if s.log = s.o.Logger; s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -212,18 +238,7 @@ func (s *server) serve(ctx context.Context) error {
 			return err
 		}
 	}
-	steps := []struct {
-		stage string
-		do    func(context.Context) error
-	}{
-		{"identity", s.identify},
-		{"files", s.writeFiles},
-		{"load", s.load},
-		{"socket", s.bind},
-		{"self-check", s.helloSelf},
-		{"publish", s.publish},
-	}
-	for _, step := range steps {
+	for _, step := range s.steps() {
 		err := step.do(ctx)
 		if err == nil && ctx.Err() != nil {
 			err = errTerminated
@@ -236,6 +251,20 @@ func (s *server) serve(ctx context.Context) error {
 	}
 	s.ready()
 	return s.live(ctx)
+}
+
+// step is one of a start.
+type step struct {
+	stage string
+	do    func(context.Context) error
+}
+
+func (s *server) steps() []step {
+	first := []step{{"identity", s.identify}, {"files", s.writeFiles}, {"load", s.load}}
+	if s.left != nil {
+		return append(first, step{"socket", s.rebind})
+	}
+	return append(first, step{"socket", s.bind}, step{"self-check", s.helloSelf}, step{"publish", s.publish})
 }
 
 // live is the time between ready and gone.
@@ -253,15 +282,30 @@ func (s *server) live(ctx context.Context) error {
 		}
 		fault.Point("daemon.running")
 	}()
-	var why stopRequest
-	select {
-	case why = <-s.stopReq:
-	case <-ctx.Done():
-		why = stopRequest{reason: context.Cause(ctx).Error()}
+	why, err := s.await(ctx)
+	if err != nil {
+		return err
 	}
 	cancel()
 	s.stop(why)
 	s.guard.Close()
 	watchers.Wait()
 	return nil
+}
+
+// await returns when the daemon is to leave. Requests to upgrade come in between; an error is of one that has let go of everything and
+// could not be completed.
+func (s *server) await(ctx context.Context) (stopRequest, error) {
+	for {
+		select {
+		case why := <-s.stopReq:
+			return why, nil
+		case <-ctx.Done():
+			return stopRequest{Reason: context.Cause(ctx).Error()}, nil
+		case r := <-s.requests:
+			if err := s.upgrade(ctx, r); err != nil {
+				return stopRequest{}, err
+			}
+		}
+	}
 }

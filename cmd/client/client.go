@@ -44,13 +44,14 @@ type app struct {
 
 // flags are those that every verb has.
 type flags struct {
-	dir     string
-	json    bool
-	timeout time.Duration
-	noSpawn bool
-	quiet   bool
-	verbose bool
-	color   string
+	dir      string
+	json     bool
+	timeout  time.Duration
+	noSpawn  bool
+	remarked bool // it was said that hobd is another build
+	quiet    bool
+	verbose  bool
+	color    string
 }
 
 // action is what a verb does.

@@ -143,7 +143,7 @@ func TestHelpNamesWhatIsThereAndNothingElse(t *testing.T) {
 		require.Contains(t, one, "hob "+v.name)
 		stdout += one
 	}
-	for _, later := range []string{"--watch", "  upgrade", "powershell"} {
+	for _, later := range []string{"--watch", "powershell"} {
 		require.NotContains(t, stdout, later)
 	}
 }

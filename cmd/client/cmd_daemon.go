@@ -15,7 +15,7 @@ import (
 
 func (a *app) cmdDaemon() *cobra.Command {
 	c := &cobra.Command{
-		Use: "daemon", Short: "The project's hobd itself: status, start, stop, restart, log, ping", DisableFlagsInUseLine: true,
+		Use: "daemon", Short: "The project's hobd itself: status, start, stop, restart, upgrade, log, ping", DisableFlagsInUseLine: true,
 		Args:              func(c *cobra.Command, args []string) error { return unknown(c, args, "hob daemon status") },
 		RunE:              func(*cobra.Command, []string) error { return nil },
 		ValidArgsFunction: nothing,
@@ -25,6 +25,7 @@ func (a *app) cmdDaemon() *cobra.Command {
 		a.verb("start", "Start hobd if it does not run", none(a.daemonStart)),
 		a.verb("stop", "Stop every service and hobd", none(a.daemonStop)),
 		a.cmdDaemonRestart(),
+		a.verb("upgrade", "Have hobd become the one beside this hob, in place", none(a.daemonUpgrade)),
 		a.cmdDaemonLog(),
 		a.verb("ping", "Ask hobd for a sign of life", none(a.daemonPing)),
 	)

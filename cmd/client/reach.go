@@ -26,10 +26,14 @@ func (a *app) dial(ctx context.Context) (*hob.Client, error) {
 	}
 	program := daemonProgram()
 	a.note("hobd for %s: %s", root.Path, program)
-	return hob.Dial(ctx, hob.Instance{Dir: root.Path, Command: []string{program, "--project", root.Path}}, &hob.DialOptions{
+	c, err := hob.Dial(ctx, hob.Instance{Dir: root.Path, Command: []string{program, "--project", root.Path}}, &hob.DialOptions{
 		Client: "hob", Build: version.String(), Notify: a.notify,
 		Progress: func(stage string) { a.note("hobd is starting: %s", stage) },
 	})
+	if err == nil {
+		a.remark(c)
+	}
+	return c, err
 }
 
 // contact connects to hobd if it runs, and leaves it free to go; else the error's code is

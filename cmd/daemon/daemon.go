@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"sync"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 	"github.com/hobworks/hob/internal/service"
 	"github.com/hobworks/hob/internal/store"
 	"github.com/hobworks/hob/internal/supervisor"
+	"github.com/hobworks/hob/internal/upgrade"
 	"github.com/hobworks/hob/internal/version"
 )
 
@@ -44,6 +46,7 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	flags.SetOutput(stderr)
 	project := flags.String("project", "", "the project's `directory`; default: the one that the working directory lies in")
 	foreground := flags.Bool("foreground", false, "serve in the foreground, started by hand or by a service manager")
+	selftest := flags.Bool("selftest", false, "say in one line what this program is, and whether it could take over from the hobd that runs; serve nothing")
 	failed := flags.Int("failed", 0, "how many daemons have ended by themselves, one after the other; the sentry says it")
 	ver := flags.Bool("version", false, "print the version")
 	if err := flags.Parse(args); err != nil || flags.NArg() > 0 {
@@ -55,6 +58,9 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	if *ver {
 		fmt.Fprintln(stdout, "hobd", version.String())
 		return 0
+	}
+	if *selftest {
+		upgrade.SetTrial()
 	}
 	d, err := newDaemon(*project, newLogger(stderr))
 	if err == nil {
@@ -74,7 +80,9 @@ type daemon struct {
 	store *store.Store
 	sup   *supervisor.Supervisor
 	guard *guardian
-	found []service.Status // what Load read, until Run adopts it
+	found []service.Status    // what Load read, until Run adopts it
+	files map[string]*os.File // what the program has left that this one was before; nil: it was none
+	sig   *signals
 
 	adopted chan struct{} // closed when what still runs is adopted
 	leaving chan struct{} // closed when this daemon stops or lets go of what runs
@@ -123,6 +131,7 @@ func (d *daemon) serve(sig *signals, foreground bool, failed int) (err error) {
 	if err != nil {
 		return err
 	}
+	d.sig = sig
 	d.guard = newGuardian(d.inst, d.sup, d.log, failed)
 	ctx, stop := context.WithCancelCause(context.Background())
 	defer stop(nil)
@@ -133,7 +142,7 @@ func (d *daemon) serve(sig *signals, foreground bool, failed int) (err error) {
 	})
 	err = hob.Serve(ctx, hob.Instance{Dir: d.inst.Root.Path}, d.handler(), &hob.ServeOptions{
 		Build: version.String(), Logger: d.log, Foreground: foreground,
-		Load: d.load, Run: d.run, Heal: d.heal, Stop: d.stop, Hurry: hurry,
+		Load: d.load, Run: d.run, Heal: d.heal, Stop: d.stop, Handover: d.handover, Hurry: hurry,
 		IdleExit: d.idleExit, Busy: d.sup.Busy,
 	})
 	if e, ok := errors.AsType[*hob.Error](err); ok && e.Code == "not_spawned" {
@@ -150,7 +159,10 @@ func (l lateStore) Save(st service.Status) error { return l.d.store.Save(st) }
 func (l lateStore) Delete(name string) error     { return l.d.store.Delete(name) }
 
 // load reads the state that an earlier daemon left.
-func (d *daemon) load(context.Context) (err error) {
+func (d *daemon) load(_ context.Context, files map[string]*os.File) (err error) {
+	if d.files = files; files != nil {
+		d.guard.seen = time.Time{} // it was never away
+	}
 	if err := supervisor.Prepare(); err != nil {
 		return err
 	}
@@ -198,18 +210,30 @@ func (d *daemon) directories() error {
 // run adopts what still runs.
 func (d *daemon) run(ctx context.Context) {
 	fault.Point("daemon.adopting")
+	files, old := d.takeOver(ctx)
+	if err := d.sup.Adopt(d.found, files); err != nil {
+		d.log.Error("adopt", "err", err)
+	}
+	d.found, d.files = nil, nil
+	d.guard.adopted()
+	d.upgraded(old)
+	close(d.adopted)
+}
+
+// takeOver gives the sockets and terminals of the services that run, and the socket to the sentry of the program that this one was before.
+func (d *daemon) takeOver(ctx context.Context) (files map[string]*os.File, old *os.File) {
+	if d.files != nil {
+		old = d.files[sentryFile]
+		delete(d.files, sentryFile)
+		return d.files, old
+	}
 	// Before a sentry of this daemon's own takes its door. Also when this daemon is told to go meanwhile: what it does not
 	// take over, the next one will not get.
 	files, err := sentry.Collect(context.WithoutCancel(ctx), d.inst.Path(instance.SentryName))
 	if err != nil {
 		d.log.Error("get what the sentry has kept", "err", err)
 	}
-	if err := d.sup.Adopt(d.found, files); err != nil {
-		d.log.Error("adopt", "err", err)
-	}
-	d.found = nil
-	d.guard.adopted()
-	close(d.adopted)
+	return files, nil
 }
 
 // heal writes everything anew after the instance directory was removed.

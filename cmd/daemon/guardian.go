@@ -84,6 +84,9 @@ func (g *guardian) changed(service.State, service.Status) { g.keeper.Update() }
 // leave is for the end: with keep the services live on, and so does the sentry until the next hobd has one.
 func (g *guardian) leave(keep bool) { g.keeper.Close(keep) }
 
+// handOver is for the end of a program that becomes another one: see sentry.Keeper.HandOver.
+func (g *guardian) handOver() *os.File { return g.keeper.HandOver() }
+
 // fifos are those of the services of which something may live, or that are to be started.
 func (g *guardian) fifos() map[string]string {
 	all := map[string]string{}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -32,7 +33,7 @@ func (d *daemon) handler() hob.Handler {
 	api.ServiceInput.Bind(&m, d.serviceInput)
 	api.ServiceResize.Bind(&m, d.serviceResize)
 	api.ProjectDown.Bind(&m, d.projectDown)
-	return func(ctx context.Context, r *hob.Request) (any, error) {
+	return patiently(func(ctx context.Context, r *hob.Request) (any, error) {
 		// These talk to the client before they answer.
 		var result any
 		var err error
@@ -51,6 +52,34 @@ func (d *daemon) handler() hob.Handler {
 			result, err = m.Handle(ctx, r.Method, r.Params)
 		}
 		return result, coded(err)
+	})
+}
+
+// patient are the calls that only wait, for what may be long in coming: when hobd becomes another program they wait there.
+var patient = []string{api.ServiceWait.Name, api.ServiceEvents.Name, api.ServiceHold.Name, api.ServiceAttach.Name}
+
+var errHandover = errors.New("the daemon becomes another version of itself")
+
+// patiently ends those calls before an upgrade, which is not held up by them then.
+func patiently(h hob.Handler) hob.Handler {
+	return func(ctx context.Context, r *hob.Request) (any, error) {
+		if !slices.Contains(patient, r.Method) {
+			return h(ctx, r)
+		}
+		ctx, cancel := context.WithCancelCause(ctx)
+		defer cancel(nil)
+		go func() {
+			select {
+			case <-r.Handover:
+				cancel(errHandover)
+			case <-ctx.Done():
+			}
+		}()
+		result, err := h(ctx, r)
+		if err != nil && context.Cause(ctx) == errHandover {
+			err = &hob.Error{Code: api.CodeAgain, Message: errHandover.Error(), Err: err}
+		}
+		return result, err
 	}
 }
 

@@ -44,6 +44,8 @@ type watchman struct {
 	failed  int       // hobds in a row that ended by themselves
 	early   bool      // hobd was gone as soon as this sentry was up
 	gone    time.Time // since when the project's directory is; zero: it is there
+
+	program func() (string, error) // that is to be started
 }
 
 // sentryMain is the program hobd sentry. It returns when hobd has no need of it any more, or another hobd has a
@@ -69,7 +71,7 @@ func sentryMain(args []string, stderr io.Writer) int {
 	}
 	fault.Point("sentry.orphaned")
 	w := &watchman{project: *project, post: post, log: newLogger(stderr).With("by", sentryVerb), failed: *failed,
-		early: time.Since(began) < early}
+		early: time.Since(began) < early, program: nextProgram}
 	if time.Since(began) >= proven {
 		w.failed = 0
 	}
@@ -83,9 +85,18 @@ func sentryMain(args []string, stderr io.Writer) int {
 func (w *watchman) relieve(end sentry.End) bool {
 	r := sentry.Relief{Need: w.need, Call: w.call, Log: w.log}
 	pid, exit := w.post.Daemon()
-	if end == sentry.Retired {
+	upgrading, blame := w.post.Upgrade()
+	switch {
+	case end == sentry.Retired:
 		r.HeadStart = headStart
-	} else {
+	case blame:
+		w.log.Error("the program that hobd has become is no good, the one before is started again", "pid", pid, "how", exit.String())
+		w.program = ownProgram
+		return r.Run()
+	case upgrading:
+		w.log.Warn("hobd is gone in the middle of an upgrade", "pid", pid, "how", exit.String())
+		w.program = w.intended
+	default:
 		w.log.Warn("hobd is gone without a word", "pid", pid, "how", exit.String())
 	}
 	// A hobd that somebody has killed says nothing about the next one; one that ended by itself does, and so does one that was
@@ -141,7 +152,7 @@ func (w *watchman) call(start bool, failed int) error {
 
 func (w *watchman) dial(ctx context.Context, start bool, failed int) (*hob.Client, error) {
 	o := &hob.DialOptions{Client: "hobd " + sentryVerb, Build: version.String(), NoLease: true, NoSpawn: !start}
-	path, err := nextProgram()
+	path, err := w.program()
 	if err != nil {
 		return nil, err
 	}

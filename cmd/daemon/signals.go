@@ -10,14 +10,15 @@ import (
 
 // signals are all that can be caught, from before anything else happens.
 type signals struct {
-	c chan os.Signal
+	c     chan os.Signal
+	ended chan struct{} // closed when serve has returned
 }
 
 // catch catches every signal. Never signal.Ignore: SIG_IGN is inherited by services, whereas a
 // caught signal is reset to its default by exec (signal(7)); also SIGHUP that nohup, or SIGINT that
 // a shell's "&", made this process ignore.
 func catch() *signals {
-	s := &signals{c: make(chan os.Signal, 64)}
+	s := &signals{c: make(chan os.Signal, 64), ended: make(chan struct{})}
 	signal.Notify(s.c)
 	return s
 }
@@ -32,8 +33,16 @@ type reactions struct {
 	log        *slog.Logger
 }
 
-// serve handles signals for ever.
+// end lets every signal have its default action again, and returns when those that came before were handled.
+func (s *signals) end() {
+	signal.Stop(s.c) // nothing is sent to c after it
+	close(s.c)
+	<-s.ended
+}
+
+// serve handles signals until end.
 func (s *signals) serve(r reactions) {
+	defer close(s.ended)
 	stopping := false
 	for sig := range s.c {
 		switch sig {

@@ -123,6 +123,7 @@ const (
 	CodeNoTerminal    = "no_terminal"     // the service has none to attach to
 	CodeBusy          = "busy"            // the state of the service does not allow it
 	CodeDraining      = "draining"        // the daemon is leaving
+	CodeAgain         = "again"           // never seen by clients: hob.Request.Handover
 	CodeFailed        = "failed"          // everything else; exit status 1
 )
 

@@ -134,7 +134,7 @@ func TestCallsSeeNothingOfASuspension(t *testing.T) {
 			}
 		})
 	}
-	for n := 0; n < 200 || asked.Load() < 2000; n++ {
+	for n := 0; n < 200 || asked.Load() < 400; n++ {
 		if t.Failed() {
 			break
 		}

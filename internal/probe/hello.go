@@ -7,10 +7,10 @@ import (
 	"github.com/hobworks/hob/internal/ipc"
 )
 
-// The protocol range that this build speaks.
+// The protocol range that this build speaks. 2 has hob.upgrade, and streams: see Hello.
 const (
 	MinProtocol = 1
-	MaxProtocol = 1
+	MaxProtocol = 2
 )
 
 // The messages below are frozen for ever: golden bytes in the tests hold them. Fields may be

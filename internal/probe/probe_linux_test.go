@@ -51,7 +51,7 @@ func TestAnswers(t *testing.T) {
 		says    string
 	}{
 		"draining":                {verdict: Draining},
-		"incompatible":            {Skewed, "the daemon (build v9) speaks protocol 7 to 9, this client 1 to 1"},
+		"incompatible":            {Skewed, "the daemon (build v9) speaks protocol 7 to 9, this client 1 to 2"},
 		"root mismatch":           {Collision, "the daemon serves /other (device 1, inode 2), not this "},
 		"welcome to another root": {Collision, "the daemon serves "},
 		"something new":           {Unknown, "nothing that this client knows"},

@@ -24,6 +24,7 @@ const (
 	opDrop                  // close number n
 	opRetire                // I leave, and somebody else starts the next daemon
 	opGoodbye               // there is nothing to keep any more
+	opUpgrade               // I become another program, which says goodbye when it has a sentry of its own
 )
 
 // frame is one message. They have one size, so that a stream socket will do, which is all that darwin has.

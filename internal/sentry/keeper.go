@@ -49,6 +49,7 @@ type Keeper struct {
 	nudged chan struct{}
 	syncs  chan chan struct{}
 	ends   chan bool // Close, with leave
+	hands  chan chan *os.File
 	closed chan struct{}
 	once   sync.Once
 
@@ -66,7 +67,7 @@ func Keep(o Options) *Keeper {
 	if o.Linger == 0 {
 		o.Linger = defaultLinger
 	}
-	k := &Keeper{o: o, nudged: make(chan struct{}, 1), syncs: make(chan chan struct{}), ends: make(chan bool),
+	k := &Keeper{o: o, nudged: make(chan struct{}, 1), syncs: make(chan chan struct{}), ends: make(chan bool), hands: make(chan chan *os.File),
 		closed: make(chan struct{}), kept: kept{log: o.Log, ends: map[string]end{}, files: map[string]end{}}}
 	go k.loop()
 	return k
@@ -101,6 +102,33 @@ func (k *Keeper) Close(leave bool) {
 	})
 }
 
+// HandOver ends the keeper in a process that becomes another program: the sentry has all that it is to keep, and keeps it until that
+// program, which is to inherit the file, calls Dismiss. Without that it does what it does for a hobd that was killed. There may be no
+// sentry, and then no file.
+func (k *Keeper) HandOver() *os.File {
+	to := make(chan *os.File)
+	var f *os.File
+	k.once.Do(func() {
+		k.hands <- to
+		f = <-to
+		<-k.closed
+	})
+	return f
+}
+
+// Dismiss sends away the sentry of the program that this process was before. It closes the file.
+func Dismiss(f *os.File) error {
+	defer f.Close()
+	conn, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	if cerr := conn.Control(func(fd uintptr) { err = send(int(fd), frame{op: opGoodbye}, -1) }); cerr != nil {
+		return cerr
+	}
+	return err
+}
+
 func (k *Keeper) loop() {
 	defer close(k.closed)
 	timer := time.NewTimer(time.Hour)
@@ -125,6 +153,9 @@ func (k *Keeper) loop() {
 			k.tend()
 		case leave := <-k.ends:
 			k.end(leave)
+			return
+		case to := <-k.hands:
+			to <- k.handOver()
 			return
 		}
 	}
@@ -254,6 +285,17 @@ func pause(fails int) time.Duration {
 		return 0
 	}
 	return min(time.Second<<min(fails-1, 10), maxPause)
+}
+
+func (k *Keeper) handOver() *os.File {
+	defer k.kept.close()
+	k.look()
+	if k.child == nil {
+		return nil
+	}
+	k.send(frame{op: opUpgrade}, -1)
+	_, _ = k.child.leave()
+	return os.NewFile(uintptr(k.child.socket), "sentry")
 }
 
 func (k *Keeper) end(leave bool) {

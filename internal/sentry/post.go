@@ -3,6 +3,9 @@ package sentry
 import (
 	"fmt"
 	"os"
+	"slices"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -31,6 +34,9 @@ type Post struct {
 	pid    int              // of hobd
 	daemon *process.Process // nil when it was gone before it could be opened
 	leaves bool             // it has said that it does
+
+	upgrading bool        // it has said that it becomes another program
+	hung      atomic.Bool // which did nothing until its time was over
 }
 
 // Take takes over the socket that the keeper has put at Descriptor. The error says that there is none, which
@@ -55,6 +61,9 @@ type named struct {
 // Watch blocks until hobd says goodbye or is gone. What it has sent is kept from then on until Close, and unless it said
 // goodbye, whoever comes to the door is given the files.
 func (p *Post) Watch() End {
+	late := time.AfterFunc(upgradeTime, p.end)
+	late.Stop()
+	defer late.Stop()
 	for {
 		f, fd, err := receive(p.socket)
 		if err != nil {
@@ -82,12 +91,38 @@ func (p *Post) Watch() End {
 			p.drop(f.n)
 		case opRetire:
 			p.leaves = true
+		case opUpgrade:
+			p.upgrading = true
+			late.Reset(upgradeTime)
 		case opGoodbye:
 			discard(fd)
 			return Dismissed
 		}
 		discard(fd)
 	}
+}
+
+// upgradeTime is what a program that hobd has become may take to adopt what runs.
+const upgradeTime = time.Minute
+
+// end is for a hobd that has become a program which does nothing.
+func (p *Post) end() {
+	if p.daemon == nil {
+		return
+	}
+	p.hung.Store(true)
+	_ = p.daemon.Signal(unix.SIGKILL)
+}
+
+// Upgrade reports whether hobd ended while it became another program, and whether that program is to blame: it ended by itself, crashed or hung. Call
+// it after Watch.
+func (p *Post) Upgrade() (upgrading, blame bool) {
+	if !p.upgrading {
+		return false, false
+	}
+	_, exit := p.Daemon()
+	crashes := []syscall.Signal{unix.SIGSEGV, unix.SIGABRT, unix.SIGBUS, unix.SIGILL, unix.SIGFPE, unix.SIGSYS, unix.SIGTRAP}
+	return true, p.hung.Load() || exit.Known && (exit.Signal == 0 || slices.Contains(crashes, exit.Signal))
 }
 
 func (p *Post) drop(n uint32) {

@@ -100,8 +100,12 @@ func New(o Options) (*Supervisor, error) {
 }
 
 // Reap collects orphans that have exited, and lets the services know of which something was left.
-// Call it at each SIGCHLD; it does not wait.
+// Call it at each SIGCHLD; it does not wait. Before the end of Adopt it does nothing, which then does it: a process that was this
+// one's before an exec is nobody's orphan, and its exit would be lost.
 func (s *Supervisor) Reap() {
+	if !s.adopted.Load() {
+		return
+	}
 	s.reaper.Reap()
 	for _, v := range s.services() {
 		if v.hasRest() {

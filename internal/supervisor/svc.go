@@ -353,12 +353,15 @@ func (v *svc) close() {
 	v.stopChecking()
 	v.leaveSocket()
 	v.closeTerminal()
-	if v.out != nil {
+	if v.out == nil {
+		return
+	}
+	if !v.st.State.Alive() { // else it may write for ever, and what it writes waits for the next daemon
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		_ = v.out.Drain(ctx)
-		v.out.Close()
 	}
+	v.out.Close()
 }
 
 // resave writes the state again and makes the log's directory again.

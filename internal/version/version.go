@@ -1,4 +1,4 @@
-// Package version knows which build this is. It never compares versions.
+// Package version knows which build this is, and which of two is the later one. It never decides what follows from that.
 package version
 
 import "runtime/debug"

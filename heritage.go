@@ -1,0 +1,220 @@
+package hob
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/hobworks/hob/internal/fault"
+	"github.com/hobworks/hob/internal/instance"
+	"github.com/hobworks/hob/internal/ipc"
+	"github.com/hobworks/hob/internal/lock"
+	"github.com/hobworks/hob/internal/upgrade"
+)
+
+// heritage is what a daemon leaves to the program that it becomes, beside the files of those names.
+type heritage struct {
+	Outcome outcome         `json:"outcome"`
+	Socket  [2]uint64       `json:"socket"` // its file
+	Conns   map[string]left `json:"conns"`  // by the name of the file
+	Began   time.Time       `json:"began"`
+	Stop    *stopRequest    `json:"stop,omitempty"` // what the next program is to do first
+
+	files map[string]*os.File
+}
+
+// left is one connection.
+type left struct {
+	Peer peer           `json:"peer"`
+	At   *ipc.Suspended `json:"at"`
+}
+
+// The names of files.
+const (
+	lockFile   = "lock"
+	guardFile  = "guard"
+	socketFile = "socket"
+	connPrefix = "conn/"
+	ownPrefix  = "own/" // of the daemon's own
+)
+
+// quiesce has nobody be served any more, without anybody noticing: who connects waits in the backlog, what is sent waits in the kernel. When
+// it can't be done before ctx ends, everything is to be resumed.
+func (s *server) quiesce(ctx context.Context) (*heritage, map[string]*os.File, error) {
+	select {
+	case <-s.running:
+	case <-ctx.Done():
+		return nil, nil, errors.New("the daemon is still starting")
+	}
+	h := &heritage{Socket: s.listener.ID(), Conns: map[string]left{}}
+	files := map[string]*os.File{}
+	if err := s.listener.Suspend(ctx); err != nil {
+		return nil, files, err
+	}
+	all := s.conns.list()
+	for c := range all {
+		c.Hush()
+	}
+	close(s.yielding())
+	var wg sync.WaitGroup
+	var mu sync.Mutex // guards h, files, failed
+	var failed error
+	n := 0
+	for c, p := range all {
+		n++
+		name := connPrefix + strconv.Itoa(n)
+		wg.Go(func() {
+			at, err := c.Suspend(ctx)
+			var f *os.File
+			if err == nil {
+				f, err = c.File()
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			switch {
+			case err == nil:
+				h.Conns[name], files[name] = left{p, at}, f
+			case !errors.Is(err, ipc.ErrClosed): // that one needs nothing any more
+				failed = err
+			}
+		})
+	}
+	wg.Wait()
+	if failed != nil {
+		if names := s.conns.waiting(); errors.Is(failed, context.DeadlineExceeded) && len(names) > 0 {
+			failed = sessionsError(s.o.Build, "another version", names)
+		}
+		return nil, files, failed
+	}
+	return h, files, s.keepPlace(files)
+}
+
+// keepPlace adds what makes the process the instance's daemon.
+func (s *server) keepPlace(files map[string]*os.File) (err error) {
+	l, err := s.listener.File()
+	if err != nil {
+		return err
+	}
+	files[socketFile] = l
+	if files[lockFile], err = duplicate(s.lock.Load().File()); err != nil {
+		return err
+	}
+	if g := s.guard.File(); g != nil {
+		files[guardFile], err = duplicate(g)
+	}
+	return err
+}
+
+func duplicate(f *os.File) (*os.File, error) {
+	conn, err := f.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	fd := -1
+	if cerr := conn.Control(func(old uintptr) { fd, err = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 3) }); cerr != nil {
+		return nil, cerr
+	}
+	if err != nil {
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	return os.NewFile(uintptr(fd), f.Name()), nil
+}
+
+// resume goes on after quiesce.
+func (s *server) resume() {
+	for c := range s.conns.list() {
+		c.Resume()
+	}
+	s.listener.Resume()
+}
+
+// succeed takes the place of the program that this process was before.
+func (s *server) succeed(b upgrade.Bundle) error {
+	s.left = &heritage{}
+	if err := json.Unmarshal(b.State, s.left); err != nil {
+		return fmt.Errorf("read what the program before has left: %w", err)
+	}
+	s.left.files = b.Files
+	s.settle(s.left.Outcome)
+	if g := s.left.take(guardFile); g != nil {
+		fd, err := unix.FcntlInt(g.Fd(), unix.F_DUPFD_CLOEXEC, 3)
+		g.Close()
+		if err != nil {
+			return os.NewSyscallError("fcntl", err)
+		}
+		s.guard = lock.GuardFromFD(fd)
+	}
+	f := s.left.take(lockFile)
+	if f == nil || s.left.files[socketFile] == nil {
+		return errors.New("the program before has left no lock, or no socket")
+	}
+	fault.Point("daemon.upgrade.inherited")
+	return s.adoptLock(f)
+}
+
+// take gives a file, once.
+func (h *heritage) take(name string) *os.File {
+	f := h.files[name]
+	delete(h.files, name)
+	return f
+}
+
+// own are the files of the daemon's own; nil for a daemon that was none before.
+func (h *heritage) own() map[string]*os.File {
+	if h == nil {
+		return nil
+	}
+	files := map[string]*os.File{}
+	for name := range h.files {
+		if own, ok := strings.CutPrefix(name, ownPrefix); ok {
+			files[own] = h.take(name)
+		}
+	}
+	return files
+}
+
+// rebind goes on with the socket of before. Where its name was lost meanwhile, it is published anew by the first look at the place.
+func (s *server) rebind(context.Context) error {
+	if !s.lock.Load().Current() {
+		return lock.ErrReplaced
+	}
+	l, err := ipc.Adopt(s.dir, instance.SocketName, s.left.take(socketFile), s.left.Socket)
+	if err != nil {
+		return err
+	}
+	s.listener = l
+	fault.Point("daemon.upgrade.rebound")
+	return s.writeRecord(lock.Serving)
+}
+
+// goOn serves those who were connected, and then those who have been waiting.
+func (s *server) goOn() {
+	for name, c := range s.left.Conns {
+		f := s.left.take(name)
+		if f == nil {
+			continue
+		}
+		nc, err := net.FileConn(f)
+		f.Close()
+		if err != nil {
+			s.log.Error("go on with a connection", "err", err)
+			continue
+		}
+		s.serveFrom(nc, c.Peer, c.At)
+	}
+	go s.accept(s.listener)
+	if s.left.Stop != nil {
+		s.ask(*s.left.Stop)
+	}
+	s.log.Info("upgraded", "from", s.left.Outcome.From, "to", s.o.Build, "connections", len(s.left.Conns),
+		"took", time.Since(s.left.Began).Round(time.Millisecond))
+}
