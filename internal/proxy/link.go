@@ -1,11 +1,14 @@
 package proxy
 
 import (
+	"errors"
 	"fmt"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 // stream is a socket of which one direction can be ended.
@@ -30,21 +33,28 @@ func streamOf(c net.Conn) (stream, error) {
 
 // link is a client and the service it talks to.
 type link struct {
-	client net.Conn
+	client  net.Conn
+	stopped chan struct{} // closed when neither direction goes on
 
 	mu      sync.Mutex
 	service net.Conn // nil until join
 	ended   bool
+	given   bool // to another process, before it was joined
 
-	a, b stream       // client and service
-	eofs atomic.Int32 // directions that have ended, all of their bytes passed on
+	a, b   stream       // client and service
+	eofs   atomic.Int32 // directions that have ended, all of their bytes passed on
+	halted atomic.Bool  // both directions are to stop where they are
+	aEnded atomic.Bool  // what the client has to say has ended
+	bEnded atomic.Bool
 }
+
+func newLink(client net.Conn) *link { return &link{client: client, stopped: make(chan struct{})} }
 
 // join gives the link its service. When the link has ended meanwhile it closes that, and returns false.
 func (l *link) join(client, service stream) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.ended {
+	if l.ended || l.given {
 		service.Close()
 		return false
 	}
@@ -71,27 +81,27 @@ func (l *link) end(reset bool) {
 	}
 }
 
-// forward returns when both directions have ended.
+// forward returns when both directions have ended, or stopped.
 func (l *link) forward() {
 	var wg sync.WaitGroup
-	wg.Go(func() { l.pass(l.b, l.a) })
-	l.pass(l.a, l.b)
+	wg.Go(func() { l.pass(l.b, l.a, &l.aEnded) })
+	l.pass(l.a, l.b, &l.bEnded)
 	wg.Wait()
+	close(l.stopped)
 }
 
-// pass is one direction, until the link has ended.
-func (l *link) pass(dst, src stream) {
-	if err := move(dst, src); err != nil {
-		l.end(true)
-		return
-	}
-	// Counted before the end is passed on: the other direction may see it before this one has said so.
-	if l.eofs.Add(1) == 2 {
-		l.end(false)
-		return
-	}
-	if err := dst.CloseWrite(); err != nil {
-		l.end(true) // nobody is there; or the link has ended, and this does nothing
+// halt has both directions stop before the next byte that they would take. It does not wait.
+func (l *link) halt() {
+	l.halted.Store(true)
+	_ = l.a.SetReadDeadline(longAgo)
+	_ = l.b.SetReadDeadline(longAgo)
+}
+
+var longAgo = time.Unix(1, 0)
+
+// pass is one direction, until the link has ended. ended is that of src.
+func (l *link) pass(dst, src stream, ended *atomic.Bool) {
+	if !ended.Load() && !l.passAll(dst, src, ended) {
 		return
 	}
 	// Nobody reads src from here on, so nobody would be told that it is reset, and an idle service would keep the connection.
@@ -99,4 +109,27 @@ func (l *link) pass(dst, src stream) {
 	if gone {
 		l.end(reset)
 	}
+}
+
+// passAll passes on what src says and its end. It reports false when nothing is to be done any more.
+func (l *link) passAll(dst, src stream, ended *atomic.Bool) bool {
+	err := move(dst, src)
+	if l.halted.Load() && errors.Is(err, os.ErrDeadlineExceeded) {
+		return false
+	}
+	if err != nil {
+		l.end(true)
+		return false
+	}
+	ended.Store(true)
+	// Counted before the end is passed on: the other direction may see it before this one has said so.
+	if l.eofs.Add(1) == 2 {
+		l.end(false)
+		return false
+	}
+	if err := dst.CloseWrite(); err != nil {
+		l.end(true) // nobody is there; or the link has ended, and this does nothing
+		return false
+	}
+	return true
 }

@@ -7,6 +7,7 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -55,7 +56,7 @@ func (p *Proxy) Serve(client net.Conn, refused func(error)) {
 		client.Close()
 		return
 	}
-	l := &link{client: client}
+	l := newLink(client)
 	p.links[l] = struct{}{}
 	p.tell()
 	p.wg.Go(func() { p.run(l, refused) })
@@ -88,10 +89,13 @@ func (p *Proxy) Close() {
 	p.wg.Wait()
 }
 
+// errEnded is for a connection that was closed or given away before it had reached the service.
+var errEnded = errors.New("the connection has ended")
+
 func (p *Proxy) run(l *link, refused func(error)) {
 	defer p.forget(l)
 	if err := p.connect(l); err != nil {
-		if refused != nil && p.ctx.Err() == nil {
+		if refused != nil && p.ctx.Err() == nil && err != errEnded {
 			refused(err)
 		}
 		l.end(false)
@@ -118,7 +122,7 @@ func (p *Proxy) connect(l *link) error {
 		return fmt.Errorf("connect to the service: %w", err)
 	}
 	if !l.join(client, service) {
-		return context.Cause(p.ctx)
+		return errEnded
 	}
 	p.mu.Lock()
 	p.served++

@@ -1,0 +1,133 @@
+package proxy
+
+import (
+	"context"
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// passOn gives the connections to another proxy, as if it were in the next program.
+func (h *house) passOn() int {
+	h.t.Helper()
+	ctx, cancel := context.WithTimeout(h.t.Context(), patience)
+	defer cancel()
+	links := h.proxy.HandOver(ctx)
+	require.Zero(h.t, h.proxy.Open())
+	h.proxy = New(func(ctx context.Context) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, h.back.Addr().Network(), h.back.Addr().String())
+	}, nil)
+	for _, l := range links {
+		require.NoError(h.t, h.proxy.Take(l, nil))
+	}
+	return len(links)
+}
+
+// TestConnectionsArePassedOn: also those of which one side has ended, and those that say nothing.
+func TestConnectionsArePassedOn(t *testing.T) {
+	t.Parallel()
+	everyPair(t, func(t *testing.T, h *house) {
+		client, service := h.connect()
+		quiet, quietService := h.connect()
+		half, halfService := h.connect()
+		say(t, half, "the question")
+		require.NoError(t, half.CloseWrite())
+		require.Equal(t, "the question", rest(t, halfService))
+		for range 10 {
+			say(t, client, "ping")
+			hear(t, service, "ping")
+			say(t, client, "on its way")
+			require.Equal(t, 3, h.passOn())
+			hear(t, service, "on its way")
+			say(t, service, "pong!")
+			hear(t, client, "pong!")
+			say(t, halfService, "a part")
+			hear(t, half, "a part")
+		}
+		say(t, quiet, "at last")
+		hear(t, quietService, "at last")
+		require.NoError(t, halfService.CloseWrite())
+		require.Empty(t, rest(t, half))
+		eventually(t, "it is over", func() bool { return h.proxy.Open() == 2 })
+		require.NoError(t, client.Close())
+		require.Empty(t, rest(t, service))
+		require.NoError(t, service.Close())
+		require.NoError(t, quiet.Close())
+		require.NoError(t, quietService.Close())
+		h.empty()
+	})
+}
+
+// TestNothingIsLostWhilePassedOn: a stream in both directions, through many programs.
+func TestNothingIsLostWhilePassedOn(t *testing.T) {
+	t.Parallel()
+	everyPair(t, func(t *testing.T, h *house) {
+		client, service := h.connect()
+		var wg sync.WaitGroup
+		const size = 16 << 20
+		flow := func(from, to stream) {
+			wg.Go(func() {
+				for n := 0; n < size; {
+					b := make([]byte, 10000)
+					for i := range b {
+						b[i] = byte((n + i) % 251)
+					}
+					m, err := from.Write(b[:min(len(b), size-n)])
+					if n += m; err != nil {
+						t.Errorf("write: %v", err)
+						return
+					}
+				}
+			})
+			wg.Go(func() {
+				b := make([]byte, 10000)
+				for n := 0; n < size; {
+					m, err := to.Read(b)
+					if err != nil && err != io.EOF {
+						t.Errorf("read after %d: %v", n, err)
+						return
+					}
+					for i := range m {
+						if b[i] != byte((n+i)%251) {
+							t.Errorf("byte %d is another one", n+i)
+							return
+						}
+					}
+					n += m
+				}
+			})
+		}
+		flow(client, service)
+		flow(service, client)
+		done := make(chan struct{})
+		go func() { wg.Wait(); close(done) }()
+		for n := 0; ; n++ {
+			require.Equal(t, 1, h.passOn())
+			select {
+			case <-done:
+				t.Logf("passed on %d times", n)
+				return
+			case <-time.After(time.Millisecond):
+			}
+		}
+	})
+}
+
+// TestWhoDoesNotReadIsReset: what is in between can't be given away.
+func TestWhoDoesNotReadIsReset(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, "tcp", "tcp", nil)
+	client, service := h.connect()
+	require.NoError(t, client.SetWriteDeadline(time.Now().Add(500*time.Millisecond)))
+	_, _ = client.Write(make([]byte, 64<<20)) // until nothing more fits anywhere
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	require.Empty(t, h.proxy.HandOver(ctx))
+	_, err := io.Copy(io.Discard, service)
+	require.Error(t, err)
+	h.empty()
+}
