@@ -94,8 +94,8 @@ chaos: ## SIGKILL of hobd 300 times under services that log and crash; make test
 	$(if $(RACE),CGO_ENABLED=1) HOB_CHAOS='$(CHAOS)' go test $(RACE) -count=1 -timeout 60m -v -run '^TestChaos$$' ./e2e
 
 .PHONY: storm
-storm: ## the tests of services on demand with all of their requests, rounds and clients; make test does a part
-	HOB_STORM=full go test -count=1 -timeout 60m -v -run '^(TestNoneIsRefused|TestIdleStop|TestStopAndStart|TestBursts)' ./e2e
+storm: ## the tests of services on demand and of upgrades with all of their requests, rounds and clients; make test does a part
+	HOB_STORM=full go test -count=1 -timeout 60m -v -run '^(TestNoneIsRefused|TestIdleStop|TestStopAndStart|TestBursts|TestUpgradesUnder|TestTermDuring|TestStopDuring)' ./e2e
 
 .PHONY: bench
 bench: ## ratios against floors in C and in bare Go; needs a C compiler

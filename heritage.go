@@ -158,7 +158,16 @@ func (s *server) succeed(b upgrade.Bundle) error {
 		return errors.New("the program before has left no lock, or no socket")
 	}
 	fault.Point("daemon.upgrade.inherited")
-	return s.adoptLock(f)
+	err := s.adoptLock(f)
+	if !errors.Is(err, lock.ErrReplaced) {
+		return err
+	}
+	// The lock file was removed meanwhile. The guard is ours, so nobody can be about to take the new one: as at any other time.
+	l, err := lock.TryAcquire(s.state, s.inst.LockName())
+	if err == nil {
+		s.lock.Store(l)
+	}
+	return err
 }
 
 // take gives a file, once.
@@ -184,9 +193,6 @@ func (h *heritage) own() map[string]*os.File {
 
 // rebind goes on with the socket of before. Where its name was lost meanwhile, it is published anew by the first look at the place.
 func (s *server) rebind(context.Context) error {
-	if !s.lock.Load().Current() {
-		return lock.ErrReplaced
-	}
 	l, err := ipc.Adopt(s.dir, instance.SocketName, s.left.take(socketFile), s.left.Socket)
 	if err != nil {
 		return err

@@ -55,6 +55,7 @@ func builtinMethods() []api.Method {
 		{Name: probe.RetireMethod.Name, Doc: probe.RetireMethod.Doc, Params: probe.Retire{}, Result: probe.RetireReply{}},
 		{Name: statusMethod.Name, Doc: statusMethod.Doc, Params: struct{}{}, Result: Status{}},
 		{Name: stopMethod.Name, Doc: stopMethod.Doc, Params: struct{}{}, Result: struct{}{}},
+		{Name: upgradeMethod.Name, Doc: upgradeMethod.Doc, Params: upgradeParams{}, Result: upgradeResult{}},
 	}
 }
 
@@ -113,7 +114,8 @@ func (d *protocol) wire() {
 	d.printf("* `hob.hello` is the way to begin, but a client may call without it.\n")
 	d.printf("* An error is `{\"code\":N,\"message\":\"…\",\"data\":{\"code\":\"snake_case\",\"hint\":\"…\"}}`. Programs decide on `data.code`:\n  `not_running` `no_such_service` `usage` `timeout` `name_taken` `start_failed` `bad_config` `no_address`\n  `no_terminal` `busy` `draining` `failed`.\n")
 	d.printf("* Times are RFC 3339 in UTC, durations milliseconds, sizes bytes, as integers. Unknown fields are to be ignored.\n")
-	d.printf("* A connection on which `hob.hello` was sent with `lease` keeps the daemon from leaving by itself.\n\n")
+	d.printf("* A connection on which `hob.hello` was sent with `lease` keeps the daemon from leaving by itself.\n")
+	d.printf("* Protocol 2 has `hob.upgrade`. Connections outlive an upgrade: nothing is to be done for that.\n\n")
 	d.printf("The frozen messages on the wire, a line each:\n\n```\n")
 	for _, line := range frozenExamples(d.t) {
 		d.printf("%s\n", line)

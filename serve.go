@@ -240,7 +240,7 @@ func (s *server) serve(ctx context.Context) error {
 	}
 	for _, step := range s.steps() {
 		err := step.do(ctx)
-		if err == nil && ctx.Err() != nil {
+		if err == nil && ctx.Err() != nil && s.left == nil { // else there is something that has to be stopped in good order
 			err = errTerminated
 		}
 		if err != nil {

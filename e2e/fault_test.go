@@ -108,6 +108,16 @@ var scenarios = []scenario{
 		},
 		after: func(w *world) { w.oneService("web") },
 	},
+	{
+		name:   "upgrade",
+		points: regexp.MustCompile(`^daemon\.upgrade\.[a-z]+$`),
+		runs:   true,
+		act: func(w *world) {
+			w.ok("run", "web", next, "--", "sleep", "1000")
+			w.hob("daemon", "upgrade", next)
+		},
+		after: func(w *world) { w.oneService("web") },
+	},
 }
 
 // exceptions are passed only where something was removed under a running daemon:
@@ -169,7 +179,7 @@ func (s scenario) play(t *testing.T, point string) {
 			}
 		}
 		// Nor is one on its way there: it would answer the next client, and die.
-		dying := strings.HasPrefix(point, "daemon.") && len(openers(w.inst().LockPath())) > 0
+		dying := strings.HasPrefix(point, "daemon.") && s.name != "upgrade" && len(openers(w.inst().LockPath())) > 0
 		return err == nil && len(killed) > 0 && !dying
 	})
 	if s.runs {

@@ -182,3 +182,26 @@ func TestAfterARebootNothingRuns(t *testing.T) {
 	require.Equal(t, runs, w.read("runs"))
 	w.kill(pid, syscall.SIGKILL) // which a reboot would have done
 }
+
+// TestARunThatWasNotWrittenDownIsAdopted: on a full disk the state stays that of the run before; the mark of the process tells.
+func TestARunThatWasNotWrittenDownIsAdopted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.ok("run", "web", "--", "sleep", "1000")
+	w.ok("stop", "web")
+	path := w.inst().Path("state", "web.json")
+	old, err := os.ReadFile(path)
+	require.NoError(t, err)
+	w.ok("start", "web")
+	pid := w.doc(0, "ps", "web").Service.Pid
+	w.killSilently()
+	require.NoError(t, os.WriteFile(path, old, 0o600))
+	w.ok("daemon", "start")
+	s := w.doc(0, "ps", "web").Service
+	require.Equal(t, "running", s.State, w.daemonLog())
+	require.Equal(t, pid, s.Pid)
+	require.Equal(t, 2, s.Generation)
+	w.oneService("web")
+	w.ok("stop", "web")
+	w.requireNoProcess(pid)
+}

@@ -3,10 +3,13 @@
 package e2e
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -297,4 +300,288 @@ func TestUpgradesUnderLoad(t *testing.T) {
 	}
 	require.InDelta(t, len(said), i+1, 1) // the last one was stopped
 	require.Greater(t, i, rounds/4)
+}
+
+// fake writes an executable script and gives its path.
+func (w *world) fake(name, text string) string {
+	w.t.Helper()
+	path := filepath.Join(w.home, name)
+	require.NoError(w.t, os.WriteFile(path, []byte(text), 0o755))
+	return path
+}
+
+// TestBrokenProgramsChangeNothing: a program that can't take over is found out before anything has happened, and the error says what is
+// wrong with it.
+func TestBrokenProgramsChangeNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t).as(2)
+	w.ok("run", "web", "--", "sleep", "1000")
+	before, pid, old := w.doc(0, "ps", "web").Service, w.pid(), filepath.Join(bin, "v1", "hobd")
+	for name, c := range map[string]struct{ program, want string }{
+		"not there":      {"/nonexistent/hobd", "no such file or directory"},
+		"not executable": {filepath.Join(w.home, "plain"), "it can't be executed: .*permission denied"},
+		"no program":     {w.fake("nonsense", "\x7fELF and then nonsense"), "it can't be executed: .*exec format error"},
+		"exits":          {w.fake("exits", "#!/bin/sh\necho 'liberty.so: not found' >&2\nexit 127\n"), `it ended with exit 127: \\"liberty.so: not found\\"`},
+		"crashes":        {w.fake("crashes", "#!/bin/sh\nkill -SEGV $$\n"), "it ended with killed by SIGSEGV"},
+		"hangs":          {w.fake("hangs", "#!/bin/sh\nexec sleep 600\n"), "it did not say what it is within 10s"},
+		"other program":  {"/bin/echo", `it is no such daemon`},
+		"an older one":   {old, "is v1.0.0, which is older than v2.0.0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if name == "not executable" {
+				require.NoError(t, os.WriteFile(c.program, nil, 0o644))
+			}
+			cmd := w.command("daemon", "upgrade", "--json")
+			cmd.Env = append(cmd.Env, "HOB_DAEMON="+c.program)
+			r := w.run(cmd)
+			require.Equal(t, 1, r.code, r.stdout)
+			require.Contains(t, r.stdout, `"code":"broken"`)
+			require.Regexp(t, c.want, r.stdout)
+			require.Equal(t, pid, w.pid())
+			require.Equal(t, before.Pid, w.doc(0, "ps", "web").Service.Pid)
+			require.Equal(t, "v2.0.0", w.version())
+		})
+	}
+	require.Zero(t, w.upgrades())
+	require.Equal(t, 1, w.starts())
+	require.Zero(t, w.doc(0, "ps", "web").Service.Adopted)
+}
+
+// TestAProgramThatFailsLaterIsReplacedByTheOneBefore: it passes the trial and can't serve all the same. The sentry, which is of the version before,
+// brings that back.
+func TestAProgramThatFailsLaterIsReplacedByTheOneBefore(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]string{"exits": "exit 5", "crashes": "kill -ABRT $$"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t).as(1)
+			w.ok("run", "web", "--", "sleep", "1000")
+			before, pid := w.doc(0, "ps", "web").Service, w.pid()
+			require.Len(t, w.sentries(), 1)
+			bad := w.fake("bad", fmt.Sprintf("#!/bin/sh\n[ -n \"$HOB_SELFTEST\" ] && exec %s/v2/hobd \"$@\"\n%s\n", bin, end))
+			cmd := w.as(2).command("daemon", "upgrade", "--json")
+			cmd.Env = append(cmd.Env, "HOB_DAEMON="+bad)
+			r := w.run(cmd)
+			require.Equal(t, 1, r.code, r.stdout+r.stderr)
+			require.Contains(t, r.stdout, `"code":"lost"`)
+			w.eventually("the one before is back", func() bool { p := w.pid(); return p != 0 && p != pid })
+			require.Equal(t, "v1.0.0", w.version())
+			after := w.doc(0, "ps", "web").Service
+			require.Equal(t, before.Pid, after.Pid)
+			require.Equal(t, "running", after.State)
+			require.Contains(t, w.daemonLog(), "the program that hobd has become is no good")
+		})
+	}
+}
+
+// TestExecThatFailsGoesOnAsBefore: the program goes between its trial and the exec.
+func TestExecThatFailsGoesOnAsBefore(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t).as(1)
+	w.ok("run", "web", "--", "sleep", "1000")
+	before, pid := w.doc(0, "ps", "web").Service, w.pid()
+	gone := filepath.Join(w.home, "gone")
+	require.NoError(t, os.WriteFile(gone, fmt.Appendf(nil, "#!/bin/sh\nrm -f %s\nexec %s/v2/hobd \"$@\"\n", gone, bin), 0o755))
+	cmd := w.as(2).command("daemon", "upgrade", "--json")
+	cmd.Env = append(cmd.Env, "HOB_DAEMON="+gone)
+	r := w.run(cmd)
+	require.Equal(t, 1, r.code, r.stdout)
+	require.Regexp(t, `"message":"upgrade the daemon: exec [^"]*/gone: no such file or directory","hint":"it goes on as it was"`, r.stdout)
+	require.Equal(t, pid, w.pid())
+	require.Equal(t, "v1.0.0", w.version())
+	require.Equal(t, before.Pid, w.doc(0, "ps", "web").Service.Pid)
+	w.ok("daemon", "upgrade")
+	require.Equal(t, "v2.0.0", w.version())
+	require.Equal(t, pid, w.pid())
+}
+
+// TestSessionsOutliveAnUpgrade: who waits, holds, listens or types sees nothing of it.
+func TestSessionsOutliveAnUpgrade(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t).as(1)
+	w.ok("run", "web", "--tty", "--restart", "no", "--", "cat")
+	waits, holds := make(chan result, 1), make(chan result, 1)
+	go func() { waits <- w.hob("wait", "web", "--for", "exit") }()
+	note := filepath.Join(w.home, "held")
+	go func() {
+		holds <- w.hob("hold", "web", "--", "sh", "-c", "echo x >> "+note+"; while [ ! -e "+note+".end ]; do sleep 0.02; done; exit 9")
+	}()
+	w.eventually("the lease is had", func() bool { _, err := os.Stat(note); return err == nil })
+	conn, err := w.contact(true)
+	require.NoError(t, err)
+	defer conn.Close()
+	kept := w.pid()
+	for i := range 5 {
+		w.as(2 + i%2)
+		if i%2 == 0 && i > 0 {
+			continue
+		}
+		w.ok("daemon", "upgrade")
+		require.Equal(t, kept, w.pid())
+		_, err = api.ServiceInput.Call(t.Context(), conn, api.InputParams{Name: "web", Data: []byte("typed " + strconv.Itoa(i) + "\n")})
+		require.NoError(t, err)
+		want := "typed " + strconv.Itoa(i)
+		w.eventually("it was typed", func() bool { return strings.Count(w.ok("logs", "web").stdout, want) == 2 }) // the terminal's echo, and cat
+	}
+	require.Empty(t, waits)
+	require.Empty(t, holds)
+	require.NoError(t, os.WriteFile(note+".end", nil, 0o600))
+	require.Equal(t, 9, (<-holds).code)
+	text, err := os.ReadFile(note)
+	require.NoError(t, err)
+	require.Equal(t, "x\n", string(text))
+	_, err = api.ServiceInput.Call(t.Context(), conn, api.InputParams{Name: "web", Data: []byte("\x04")}) // end of file
+	require.NoError(t, err)
+	require.Zero(t, (<-waits).code)
+	require.Equal(t, 1, w.starts())
+}
+
+// TestCallsThatDoNotEndAreNamed: an upgrade waits for what is under way, and not for ever.
+func TestCallsThatDoNotEndAreNamed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t).as(1)
+	w.toml("[services.slow]\nrun = ['sleep', '1000']\nready = { log = '^never$', timeout = '10m' }\n")
+	up := w.command("up")
+	require.NoError(t, up.Start())
+	defer func() { _ = up.Process.Kill(); _ = up.Wait() }()
+	w.eventually("it is started", func() bool {
+		r := w.hob("ps", "slow", "--json")
+		return strings.Contains(r.stdout, `"state":"starting"`)
+	})
+	pid := w.pid()
+	e := w.as(2).failure(1, "daemon", "upgrade")
+	require.Equal(t, "sessions", e.Code)
+	require.Regexp(t, fmt.Sprintf(`in use by hob \(pid %d\): project.up for \d+s`, up.Process.Pid), e.Message)
+	require.Equal(t, pid, w.pid())
+	require.Equal(t, "v1.0.0", w.version())
+	require.Equal(t, "starting", w.doc(0, "ps", "slow").Service.State)
+	w.ok("stop", "slow")
+	_ = up.Wait()
+	w.ok("daemon", "upgrade")
+	require.Equal(t, "v2.0.0", w.version())
+}
+
+// TestNestedUpgradeIsRefused: a service has no business in replacing the daemon that runs it.
+func TestNestedUpgradeIsRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t).as(1)
+	r := w.ok("run", "--wait", "job", "--", "sh", "-c", fmt.Sprintf("%s/v2/hob daemon start; echo code $?; %s/v2/hob daemon upgrade; echo code $?; %s/v2/hob ps job >/dev/null; echo code $?", bin, bin, bin))
+	require.Equal(t, 2, strings.Count(r.stdout, `this is its own service "job"`), r.stdout)
+	require.Regexp(t, `(?s)code 1\n.*code 1\ncode 0\n`, r.stdout)
+	require.Zero(t, w.upgrades())
+	require.Equal(t, "v1.0.0", w.version())
+}
+
+// TestTermDuringUpgrades: a SIGTERM at any instant ends the daemon and what it runs, or it hits where the process is neither the one program
+// nor the other: then the sentry brings the one that was meant to be, and nothing is lost. It never hangs.
+func TestTermDuringUpgrades(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t).as(1)
+	stopped, brought := 0, 0
+	for range storm(1000) {
+		w.ok("run", "web", "--no-wait", "--", "sleep", "1000")
+		service, pid := w.doc(0, "ps", "web").Service.Pid, w.pid()
+		w.as(2)
+		upgraded := make(chan result, 1)
+		go func() { upgraded <- w.hob("daemon", "upgrade") }()
+		time.Sleep(time.Duration(rand.IntN(30000)) * time.Microsecond) // any moment will do
+		w.kill(pid, syscall.SIGTERM)
+		r := <-upgraded
+		w.eventually("it has stopped, or is another one", func() bool { p := w.pid(); return p != pid && (p != 0 || len(openers(w.inst().LockPath())) == 0) })
+		if w.pid() == 0 {
+			w.requireNoProcess(service)
+			stopped++
+		} else {
+			s := w.doc(0, "ps", "web").Service
+			require.Equal(t, service, s.Pid, "%s%s\n%s", r.stdout, r.stderr, w.daemonLog())
+			require.Contains(t, []string{"starting", "running"}, s.State)
+			require.Equal(t, "v2.0.0", w.version(), "%s%s\n%s", r.stdout, r.stderr, w.daemonLog())
+			brought++
+		}
+		w.ok("down")
+		w.ok("daemon", "stop")
+		w.as(1)
+	}
+	t.Logf("%d stopped, %d brought back by the sentry", stopped, brought)
+	require.NotZero(t, stopped)
+}
+
+// TestStopDuringUpgrade: what was promised to a client is done by the program that follows.
+func TestStopDuringUpgrade(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t).as(1)
+	for range storm(200) {
+		w.ok("run", "web", "--no-wait", "--", "sleep", "1000")
+		pid := w.pid()
+		w.as(2)
+		upgraded := make(chan result, 1)
+		go func() { upgraded <- w.hob("daemon", "upgrade") }()
+		time.Sleep(time.Duration(rand.IntN(30000)) * time.Microsecond) // any moment will do
+		w.ok("daemon", "stop")
+		r := <-upgraded
+		w.eventually("it has stopped", func() bool { return w.pid() != pid })
+		require.Zero(t, w.pid(), "%s%s\n%s", r.stdout, r.stderr, w.daemonLog())
+		w.as(1)
+	}
+}
+
+func init() {
+	// echoer answers every line on every connection with the same line.
+	helpers["echoer"] = func(args []string) int {
+		l, err := net.Listen("tcp", args[0])
+		if err != nil {
+			return 1
+		}
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return 1
+			}
+			go func() { _, _ = io.Copy(c, c); _ = c.(*net.TCPConn).CloseWrite() }()
+		}
+	}
+}
+
+// TestForwardedConnectionsOutliveAnUpgrade: hobd is between the two, and they go on in the middle of what they say.
+func TestForwardedConnectionsOutliveAnUpgrade(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t).as(1)
+	addr, back := freePort(t), freePort(t)
+	w.toml(fmt.Sprintf("[services.echo]\nrun = %s\nidle = '10s'\nlisten = { addr = %q, proxy = true, to = %q }\n", helperRun("echoer", back), addr, back))
+	w.ok("up")
+	var answers []*bufio.Reader
+	var conns []net.Conn
+	for range 10 {
+		c, err := net.Dial("tcp", addr)
+		require.NoError(t, err)
+		defer c.Close()
+		require.NoError(t, c.SetDeadline(time.Now().Add(patience)))
+		conns, answers = append(conns, c), append(answers, bufio.NewReader(c))
+	}
+	hear := func(n, i int) {
+		line, err := answers[n].ReadString('\n')
+		require.NoError(t, err, w.daemonLog())
+		require.Equal(t, fmt.Sprintf("line %d\n", i), line)
+	}
+	for i := range 10 {
+		for n, c := range conns {
+			_, err := fmt.Fprintf(c, "line %d\n", i)
+			require.NoError(t, err)
+			if n%2 == 0 { // others wait through the upgrade
+				hear(n, i)
+			}
+		}
+		w.as(2).ok("daemon", "upgrade")
+		for n := 1; n < len(conns); n += 2 {
+			hear(n, i)
+		}
+	}
+	for n, c := range conns {
+		require.NoError(t, c.(*net.TCPConn).CloseWrite())
+		if n%3 == 0 {
+			w.ok("daemon", "upgrade")
+		}
+		_, err := answers[n].ReadString('\n')
+		require.ErrorIs(t, err, io.EOF)
+	}
 }

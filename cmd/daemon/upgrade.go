@@ -40,12 +40,12 @@ func (d *daemon) handover(ctx context.Context, program string) (map[string]*os.F
 		return nil, fmt.Errorf("write down what is meant to be: %w", err)
 	}
 	fault.Point("daemon.upgrade.intended")
-	files := d.sup.Files()
-	if f := d.guard.handOver(); f != nil {
-		files[sentryFile] = f
-	}
+	old := d.guard.handOver()
 	fault.Point("daemon.upgrade.sentry")
-	d.sup.Close()
+	files := d.sup.HandOver()
+	if old != nil {
+		files[sentryFile] = old
+	}
 	d.sig.end()
 	return files, nil
 }

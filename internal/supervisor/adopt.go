@@ -16,7 +16,7 @@ import (
 
 // Adopt takes over what an earlier daemon of this instance left: every service in all as it was
 // last written, with the process that still runs for it. What was forked and not yet written down is
-// found by its mark. files are those that Files gave the earlier daemon, as far as somebody has kept them; they are taken
+// found by its mark. files are those that Files or HandOver gave the earlier daemon, as far as somebody has kept them; they are taken
 // over. It blocks until all are adopted; a service that can't be is failed, with the reason.
 func (s *Supervisor) Adopt(all []service.Status, files map[string]*os.File) error {
 	marked, err := s.marked()
@@ -25,7 +25,7 @@ func (s *Supervisor) Adopt(all []service.Status, files map[string]*os.File) erro
 	}
 	var wg sync.WaitGroup
 	for _, st := range append(all, s.rebuilt(all, marked)...) {
-		v := makeSvc(s, st)
+		v := makeSvc(s, s.advanced(st, marked))
 		s.mu.Lock()
 		s.all[st.Name] = v
 		s.mu.Unlock()
@@ -41,6 +41,7 @@ func (s *Supervisor) Adopt(all []service.Status, files map[string]*os.File) erro
 	}
 	wg.Wait()
 	s.adopted.Store(true)
+	s.Reap()
 	for _, f := range files {
 		f.Close() // also of those that nobody knows any more
 	}
@@ -58,6 +59,28 @@ func (s *Supervisor) marked() (map[string][]process.Marked, error) {
 		byMark[m.Mark] = append(byMark[m.Mark], m)
 	}
 	return byMark, err
+}
+
+// advanced makes st that of the run which lives, if that is a later one than was written down: on a full disk nothing was.
+func (s *Supervisor) advanced(st service.Status, marked map[string][]process.Marked) service.Status {
+	for mark, found := range marked {
+		name, generation, ok := parseMark(mark)
+		if !ok || name != st.Name || generation <= st.Generation {
+			continue
+		}
+		for _, m := range found {
+			if m.Session != m.Pid {
+				continue
+			}
+			s.o.Log.Warn("a run of a service was not written down and is found by its mark", "service", name, "pid", m.Pid)
+			st.Generation, st.State, st.Want, st.Exit, st.Why = generation, service.Running, service.Up, nil, ""
+			st.Pid, st.Start, st.Boot = m.Pid, m.ID.Start, m.ID.Boot
+			if d, err := process.Describe(m.ID); err == nil {
+				st.StartedAt, st.ReadyAt = d.StartedAt, d.StartedAt
+			}
+		}
+	}
+	return st
 }
 
 // rebuilt makes up the state of services whose files were lost, from the processes that still
@@ -113,6 +136,7 @@ func (v *svc) adopt(found []process.Marked, files map[string]*os.File) (again bo
 		if err := v.holdAgain(files[socketFile+v.name]); err != nil {
 			v.sup.o.Log.Warn("hold the socket again", "service", v.name, "err", err)
 		}
+		v.goOnForwarding(files)
 	}
 	for _, l := range v.st.Leases {
 		v.outlast(l)

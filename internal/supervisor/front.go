@@ -158,9 +158,7 @@ func (v *svc) letIn() {
 		conn, err := v.front.sock.Accept()
 		switch {
 		case err == nil:
-			v.front.proxy.Serve(conn, func(err error) {
-				v.sup.o.Log.Warn("a connection could not be passed on", "service", v.name, "err", err)
-			})
+			v.front.proxy.Serve(conn, v.notPassedOn)
 			continue
 		case !errors.Is(err, activation.ErrNone):
 			v.sup.o.Log.Error("accept", "service", v.name, "err", err)

@@ -22,8 +22,10 @@ type svc struct {
 	events chan event
 	nudged chan struct{} // what it needs may have changed
 	knocks chan struct{} // a connection waits
-	quit   chan struct{} // closed by close and remove
-	exited chan struct{} // closed when the goroutine has ended
+
+	quit             chan struct{} // closed by halt
+	halted, released sync.Once
+	exited           chan struct{} // closed when the goroutine has ended
 
 	st      service.Status
 	proc    *process.Process // of this or the last run, until nothing of it is left
@@ -53,7 +55,6 @@ type svc struct {
 	left    error              // what the last stop could not end
 	cancel  context.CancelFunc // no more grace for the stop that is under way
 	changed chan struct{}
-	closing bool
 }
 
 func newSvc(s *Supervisor, st service.Status) *svc {
@@ -340,15 +341,17 @@ func (v *svc) signal(sig Signal) error {
 
 // close ends the goroutine and leaves the run alone.
 func (v *svc) close() {
-	v.mu.Lock()
-	if v.closing {
-		v.mu.Unlock()
-		return
-	}
-	v.closing = true
-	close(v.quit)
-	v.mu.Unlock()
+	v.halt()
+	v.released.Do(v.letGoOfAll)
+}
+
+// halt ends the goroutine of the service. From then on nobody owns what it owned but the caller.
+func (v *svc) halt() {
+	v.halted.Do(func() { close(v.quit) })
 	<-v.exited
+}
+
+func (v *svc) letGoOfAll() {
 	v.run.close()
 	v.stopChecking()
 	v.leaveSocket()
