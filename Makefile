@@ -4,6 +4,7 @@ PREFIX   ?= $(HOME)/.local
 FUZZTIME ?= 5s
 TIMEOUT  ?= 20m
 CHAOS    ?= 300 5ms
+MODEL    ?= full
 
 # Tools are pinned here and not in go.mod: whoever embeds hob would pay for every line of it.
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
@@ -51,7 +52,7 @@ race: ## all tests with the race detector; fails without a C compiler
 	CGO_ENABLED=1 go test -race -count=1 -timeout $(TIMEOUT) ./...
 
 .PHONY: check
-check: fmt-check vet lint test fuzz build demo ## all that CI runs
+check: fmt-check vet lint test model-check fuzz build demo ## all that CI runs
 
 .PHONY: fmt-check
 fmt-check:
@@ -96,6 +97,15 @@ chaos: ## SIGKILL of hobd 300 times under services that log and crash; make test
 .PHONY: storm
 storm: ## the tests of services on demand and of upgrades with all of their requests, rounds and clients; make test does a part
 	HOB_STORM=full go test -count=1 -timeout 60m -v -run '^(TestNoneIsRefused|TestIdleStop|TestStopAndStart|TestBursts|TestUpgradesUnder|TestTermDuring|TestStopDuring)' ./e2e
+
+.PHONY: model
+model: ## the protocol and its wrong designs, verified with Spin; MODEL=short does a part in seconds
+	sh scripts/model.sh $(MODEL)
+
+# What check does of it: the short part, where Spin is installed.
+.PHONY: model-check
+model-check:
+	@if command -v spin >/dev/null; then sh scripts/model.sh short; else echo 'model: no spin, so it is left out'; fi
 
 .PHONY: bench
 bench: ## ratios against floors in C and in bare Go; needs a C compiler
