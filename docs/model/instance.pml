@@ -367,7 +367,7 @@ end_live:
     do
     /* There is a goroutine for each of these. A client is not let in while there is something to mend, which in the code only the
      * scheduler sees to. */
-    /*@ hob.server.accept */ /*@ hob.server.dispatch */ /*@ hob.connections.lease */
+    /*@ hob.server.accept */ /*@ hob.server.dispatch */ /*@ hob.connections.meet */
     :: atomic { path == i && conn[0] == QUEUED && peer[0] == d -> conn[0] = LEASED; lease[0] = 1 }
     :: atomic { path == i && conn[1] == QUEUED && peer[1] == d -> conn[1] = LEASED; lease[1] = 1 }
     /*@ hob.server.hello */
@@ -428,11 +428,11 @@ republish:
 upgrade:
     /* Upgrade in place: accept no more and read no more, write down the state and the intent, execute the next hobd. The pid, the lock,
      * the guard, the listener with its queue and the connections are kept. Until the new program has its handlers, TERM kills: see Env. */
-    /*+ hob.server.upgrade */ /*+ hob.server.quiesce */ /*+ hob.server.resume */
+    /*@ hob.server.upgrade */ /*@ hob.server.quiesce */ /*@ hob.server.resume */
     atomic {
       if
       :: upgrading[d] = 0; printf("daemon %d: somebody has a session, goes on\n", d); goto live
-      :: printf("daemon %d: executes the next version\n", d) /*+ hob.server.become */ /*+ upgrade.Exec */
+      :: printf("daemon %d: executes the next version\n", d) /*@ hob.server.become */ /*@ upgrade.Exec */
       :: xfails > 0 -> xfails--; printf("daemon %d: can't execute that, executes itself anew\n", d);
          if
          :: xfails > 0 -> xfails--; printf("daemon %d: can't do that either\n", d); upgrading[d] = 0; abdicate(); goto unpublish
@@ -446,12 +446,12 @@ upgrade:
 #ifdef BAD_UPGRADE_CLOSES_THE_LOCK
     atomic { holders[i] == 0 && guards == 0 -> holders[i] = DBIT; guards = DBIT };
 #endif
-    /*+ upgrade.Inherit */ /*+ hob.server.succeed */ /*+ hob.server.rebind */ /*+ hob.server.goOn */
+    /*@ upgrade.Inherit */ /*@ hob.server.succeed */ /*@ hob.server.rebind */ /*@ hob.server.goOn */
     atomic {
       upgrading[d] = 0;
       if
       :: fails > 0 -> fails--; printf("daemon %d: the next version can't load the state\n", d); abdicate(); goto unpublish
-      :: path != i -> printf("daemon %d: its lock file was replaced, gives up\n", d); alone[d] = 1; abdicate(); goto unpublish
+      :: path != i -> printf("daemon %d: its lock file was replaced\n", d); goto relock
       :: path == i -> printf("daemon %d: the next version serves\n", d); goto live
       fi
     };

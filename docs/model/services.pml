@@ -126,7 +126,7 @@ load:
 #ifndef BAD_NO_MARK
       do
       :: q <= NP ->
-         if :: alive[q] && lead[q] && marked[q] && (gen[q] == g || state == NONE) -> found = q :: else fi;
+         if :: alive[q] && lead[q] && marked[q] && (gen[q] >= g || state == NONE) && (found == 0 || gen[q] > gen[found]) -> found = q :: else fi;
          q++
       :: else -> break
       od;
@@ -134,6 +134,8 @@ load:
       q = 0;
       /*@ supervisor.Supervisor.rebuilt */
       if :: state == NONE && found != 0 -> state = ALIVE; g = gen[found]; want = 1; cur = found; printf("hobd: makes up the state\n") :: else fi;
+      /*@ supervisor.Supervisor.advanced */
+      if :: state != NONE && found != 0 && gen[found] > g -> state = ALIVE; g = gen[found]; want = 1; cur = found; printf("hobd: finds a run that was not written down\n") :: else fi;
       if :: state == NONE -> state = DOWN :: else fi
     };
     /*@ supervisor.svc.adopt */ /*@ supervisor.svc.find */ /*@ process.Adopt */
@@ -176,7 +178,7 @@ end_live:
     :: atomic { !sentry && adopted -> sentry = 1 } /*@ sentry.Keeper.tend */
 #endif
     /* In place: everything that is only in memory is gone, the instance's lock is not. */
-    :: atomic { upgrades > 0 && adopted -> upgrades--; printf("hobd: becomes the next version\n"); state = 0; g = 0; cur = 0; want = 0; goto load } /*+ daemon.daemon.handover */
+    :: atomic { upgrades > 0 && adopted -> upgrades--; printf("hobd: becomes the next version\n"); state = 0; g = 0; cur = 0; want = 0; goto load } /*@ daemon.daemon.handover */
     od;
 
 spawn:
@@ -190,7 +192,7 @@ spawn:
       :: q <= NP ->
          if
          :: alive[q] && (has[q] == spath || gen[q] == g && marked[q]) ->
-            assert(P8 || !lead[q] || !marked[q] || savefails < SAVEFAILS);
+            assert(P8 || !lead[q] || !marked[q]);
             printf("hobd: ends process %d, a stray\n", q); die(q)
          :: else
          fi;
