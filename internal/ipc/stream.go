@@ -40,6 +40,8 @@ type stream struct {
 
 	cmu   sync.Mutex // guards cause
 	cause error
+
+	handover
 }
 
 func newStream(nc net.Conn, o *ConnOptions) *stream {
@@ -49,6 +51,7 @@ func newStream(nc net.Conn, o *ConnOptions) *stream {
 		writeTimeout: o.WriteTimeout,
 		onFirst:      o.OnFirstFrame,
 		begin:        make(chan struct{}),
+		handover:     handover{once: o.Once, free: make(chan struct{})},
 	}
 	s.frames = frameReader{
 		r:            bufio.NewReader(nc),
@@ -71,6 +74,9 @@ func newStream(nc net.Conn, o *ConnOptions) *stream {
 // ReadObject is called by jsonrpc2's read loop only, and never again after an error.
 func (s *stream) ReadObject(v any) error {
 	<-s.begin
+	if s.last.Load() {
+		return s.rest()
+	}
 	err := s.read(v)
 	if err == nil {
 		return nil
@@ -92,6 +98,9 @@ func (s *stream) read(v any) error {
 	if s.onFirst != nil {
 		s.onFirst()
 		s.onFirst = nil
+	}
+	if s.once {
+		s.last.Store(true)
 	}
 	if err := checkMessage(frame); err != nil {
 		return err
@@ -186,6 +195,9 @@ func (s *stream) why() error {
 
 // Close is called by jsonrpc2, after ReadObject failed or when its context ends.
 func (s *stream) Close() error {
+	if s.disown() {
+		return nil
+	}
 	s.fail(net.ErrClosed)
 	return s.nc.Close()
 }
