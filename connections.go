@@ -201,15 +201,21 @@ func (s *server) admit(c *net.UnixConn) {
 func (s *server) serveConn(c net.Conn) {
 	var conn *ipc.Conn
 	spoke := make(chan struct{})
+	added := make(chan struct{})
 	conn = ipc.NewConn(context.Background(), c, ipc.ConnOptions{
-		Handler:           s.dispatch,
+		Handler: func(ctx context.Context, c *ipc.Conn, r *ipc.Request) (any, error) {
+			<-added // a lease of what is not yet known would be lost
+			return s.dispatch(ctx, c, r)
+		},
 		OnFirstFrame:      func() { close(spoke) },
 		FirstFrameTimeout: silentTime,
 		OnPanic: func(v any, stack []byte) {
 			s.log.Error("panic in a handler", "value", v, "stack", string(stack))
 		},
 	})
-	if old := s.conns.add(conn); old != nil {
+	old := s.conns.add(conn)
+	close(added)
+	if old != nil {
 		old.Close()
 	}
 	go func() {
