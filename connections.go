@@ -207,6 +207,7 @@ func (s *server) serveConn(c net.Conn) {
 			<-added // a lease of what is not yet known would be lost
 			return s.dispatch(ctx, c, r)
 		},
+		Last:              wantsStream,
 		OnFirstFrame:      func() { close(spoke) },
 		FirstFrameTimeout: silentTime,
 		OnPanic: func(v any, stack []byte) {
@@ -225,6 +226,7 @@ func (s *server) serveConn(c net.Conn) {
 		case <-conn.Done():
 		}
 		<-conn.Done()
+		s.own.wait(conn)
 		s.conns.remove(conn)
 	}()
 }
@@ -236,7 +238,10 @@ func (s *server) dispatch(ctx context.Context, c *ipc.Conn, r *ipc.Request) (any
 			return probe.HelloReply{Draining: &probe.Leaving{Retry: true, Reason: why}}, nil
 		}
 	}
-	if strings.HasPrefix(r.Method, "hob.") {
+	if wantsStream(r) {
+		return s.helloStream(ctx, c, r)
+	}
+	if strings.HasPrefix(r.Method, "hob.") || s.handler == nil {
 		return s.builtin.Handle(ctx, r.Method, r.Params)
 	}
 	if why := s.conns.begin(); why != "" {

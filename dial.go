@@ -247,6 +247,7 @@ func (d *dialer) explain(ctx context.Context, err error) error {
 	// Look once more, with a moment of its own: the report says who it is that we waited for.
 	look, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
+	d.hello.Stream = false // to ask is all
 	r := probe.Probe(look, d.inst, d.hello)
 	if r.Verdict == probe.Ready || r.Verdict == probe.Absent || r.Verdict == probe.Stale {
 		r.Verdict = d.report.Verdict

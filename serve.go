@@ -43,6 +43,16 @@ type ServeOptions struct {
 	// than hob.* wait until it returns.
 	Run func(ctx context.Context)
 
+	// Accept serves the connections of DialConn, in a protocol of the program's own; nil: there is
+	// none. It runs in a goroutine of its own, when Run has returned. l gives them in the order in
+	// which they came. When the daemon begins to leave, l.Accept returns net.ErrClosed, so that
+	// http.Serve returns; connections under way go on until 2 s after Stop, as calls do, and are
+	// closed then. When Accept returns earlier, or closes l, such connections are refused.
+	//
+	// Whoever accepts a connection closes it. Until then it is counted, and a lease, unless the client
+	// asked for none: one without keeps no daemon, whatever is going on there.
+	Accept func(l net.Listener)
+
 	// Heal is called when the instance directory was removed under the running daemon and has
 	// been made anew.
 	Heal func()
@@ -107,6 +117,7 @@ type server struct {
 
 	place
 	conns connections
+	own   *ownListener
 }
 
 // stopRequest is why the daemon leaves.
@@ -123,6 +134,7 @@ func newServer(i instance.Instance, h Handler, o *ServeOptions) *server {
 		s.o = *o
 	}
 	s.builtin = s.builtins()
+	s.own = newOwnListener(i.Path(instance.SocketName), s.o.Accept != nil)
 	if s.log = s.o.Logger; s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -253,6 +265,7 @@ func (s *server) live(ctx context.Context) error {
 		}
 		fault.Point("daemon.running")
 	}()
+	s.serveOwn()
 	var why stopRequest
 	select {
 	case why = <-s.stopReq:
