@@ -16,23 +16,25 @@ import (
 	"github.com/hobworks/hob/internal/spawn"
 )
 
-// DialOptions are for Dial; nil and the zero value are fine.
+// DialOptions are for Dial and DialConn; nil and the zero value are fine.
 type DialOptions struct {
 	// NoSpawn makes an absent daemon an error with Code "not_running". One that is starting is
 	// waited for all the same. Nothing is created.
 	NoSpawn bool
 
-	// NoLease lets the daemon leave by itself while this connection lives.
+	// NoLease lets the daemon leave by itself while this connection lives: for one that only looks on.
+	// A call under way keeps it even so; what goes on in a connection of DialConn does not.
 	NoLease bool
 
 	// Client and Build say who asks, for people; Client "" is the name of the running program.
 	Client, Build string
 
-	// Progress is told how a start is getting on; it is called by Dial.
+	// Progress is told how a start is getting on: each stage that the daemon reaches, such as "load".
+	// Dial calls it, and goes on when it returns. nil: nobody is told.
 	Progress func(stage string)
 
 	// Notify takes the daemon's notifications, in order, on the connection's read loop: while
-	// it runs nothing else is read, so it must not Call.
+	// it runs nothing else is read, so it must not Call. nil: they are dropped. Not for DialConn.
 	Notify func(method string, params json.RawMessage)
 }
 

@@ -46,10 +46,11 @@ type Status struct {
 
 // Request is one call of a client.
 type Request struct {
-	Method string
+	Method string          // as the client called it; never one that begins with "hob."
 	Params json.RawMessage // nil when there were none
 
-	// Notify sends a notification to the client that made the call.
+	// Notify sends a notification to the client that made the call, also when that was answered. The
+	// error says that its connection is gone. Any goroutine may call it.
 	Notify func(method string, params any) error
 }
 

@@ -19,13 +19,15 @@ import (
 
 // Handler answers a call, in a goroutine of its own; ctx ends with the connection and with the
 // daemon. The result is what encoding/json makes of it. Methods that begin with "hob." never
-// reach it.
+// reach it. Where an error is, or wraps, an *Error, its Code, Message and Hint get to the client, which
+// gets any other error with Code "failed". A panic costs the call and not the daemon. With a nil
+// Handler there are no methods but hob's own.
 type Handler func(ctx context.Context, r *Request) (any, error)
 
 // ServeOptions are for Serve; nil and the zero value are fine. The functions are called in the
 // order in which they stand here.
 type ServeOptions struct {
-	// Build is the version that clients are told.
+	// Build is the version that clients are told, in Client.Welcome and Probe; for people.
 	Build string
 
 	// Logger is told what happens; nil: nobody is.
@@ -40,7 +42,8 @@ type ServeOptions struct {
 	Load func(ctx context.Context) error
 
 	// Run is called once the daemon is published and its starter was told "ready". Calls other
-	// than hob.* wait until it returns.
+	// than hob.* wait until it returns, so it only begins what is to run. ctx ends when the daemon
+	// begins to leave.
 	Run func(ctx context.Context)
 
 	// Accept serves the connections of DialConn, in a protocol of the program's own; nil: there is
@@ -62,12 +65,17 @@ type ServeOptions struct {
 	// is no more time for grace.
 	Stop func(ctx context.Context, keep bool)
 
-	// IdleExit is received from: how long the daemon stays when nobody needs it, which is when no client has a lease, no
-	// call is under way and Busy, which may be nil, is false. Before the first value, and after 0: for ever.
+	// IdleExit is received from: how long the daemon stays when nobody needs it, which is when no
+	// client has a lease, no call is under way and Busy is false. Before the first value, and after
+	// 0: for ever, as with a nil channel. It leaves as if told to with keep.
 	IdleExit <-chan time.Duration
-	Busy     func() bool
 
-	// Hurry is received from at a second request to stop, such as a second SIGTERM.
+	// Busy says that the daemon is needed although no client waits for it; nil: it never is. It is
+	// asked every now and then, and must be quick and call nothing of this package.
+	Busy func() bool
+
+	// Hurry is received from at a second request to stop, such as a second SIGTERM: the time for
+	// grace is over then. It may be nil.
 	Hurry <-chan struct{}
 }
 
