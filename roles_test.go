@@ -48,13 +48,20 @@ var roles = map[string]func(o *hob.ServeOptions) hob.Handler{
 		return nil
 	},
 	"last words": func(o *hob.ServeOptions) hob.Handler {
-		stopped := make(chan struct{})
-		o.Stop = func(context.Context, bool) { close(stopped) }
-		o.Accept = each(func(c net.Conn) {
+		stopped, refused := make(chan struct{}), make(chan struct{})
+		o.Stop = func(context.Context, bool) {
+			<-refused // before Stop, not after it
+			close(stopped)
+		}
+		accept := each(func(c net.Conn) {
 			_, _ = io.WriteString(c, "hello\n")
 			<-stopped
 			_, _ = io.WriteString(c, "last words\n")
 		})
+		o.Accept = func(l net.Listener) {
+			accept(l)
+			close(refused)
+		}
 		return nil
 	},
 	"stubborn": func(o *hob.ServeOptions) hob.Handler {

@@ -1,6 +1,7 @@
 package ipc
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -192,4 +194,39 @@ func TestRawConnOfAPipeHasNoHalves(t *testing.T) {
 	require.NoError(t, raw.Close())
 	_, err = raw.Read(make([]byte, 3))
 	require.Error(t, err, "what was read ahead is dropped")
+}
+
+// TestDeadlinesEndWithTheConn: those of a first message and of an answer are not the other protocol's.
+func TestDeadlinesEndWithTheConn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := net.Pipe()
+		taken := make(chan *RawConn, 1)
+		o := handsOver(func(raw *RawConn) { taken <- raw })
+		o.FirstFrameTimeout = 10 * time.Second
+		c := NewConn(t.Context(), a, o)
+		r := bufio.NewReader(b)
+		_, err := io.WriteString(b, `{"id":7,"method":"own"}`+"\n")
+		require.NoError(t, err)
+		_, err = r.ReadString('\n')
+		require.NoError(t, err)
+		raw := <-taken
+		c.Wait()
+		go func() {
+			time.Sleep(time.Hour)
+			_, _ = io.WriteString(b, "later\n")
+		}()
+		got := make([]byte, 6)
+		_, err = io.ReadFull(raw, got)
+		require.NoError(t, err)
+		sent := make(chan error, 1)
+		go func() {
+			_, err := io.WriteString(raw, "and back\n")
+			sent <- err
+		}()
+		_, err = r.ReadString('\n')
+		require.NoError(t, err)
+		require.NoError(t, <-sent)
+		require.NoError(t, raw.Close())
+		require.NoError(t, b.Close())
+	})
 }
