@@ -19,6 +19,8 @@ func TestStreamKeepsTheDaemon(t *testing.T) {
 	c := dialConn(t, inst, nil)
 	for range 10 { // a daemon that would leave has left by then
 		time.Sleep(100 * time.Millisecond)
+		_, err := hob.Probe(t.Context(), inst)
+		require.NoError(t, err)
 		echoes(t, c, "still there")
 	}
 	c.Close()

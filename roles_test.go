@@ -56,6 +56,7 @@ var roles = map[string]func(o *hob.ServeOptions) hob.Handler{
 		accept := each(func(c net.Conn) {
 			_, _ = io.WriteString(c, "hello\n")
 			<-stopped
+			time.Sleep(300 * time.Millisecond) // far less than the grace, and more than a stop without any
 			_, _ = io.WriteString(c, "last words\n")
 		})
 		o.Accept = func(l net.Listener) {
