@@ -222,7 +222,7 @@ func (d *dialer) program() error {
 	if err != nil {
 		return &Error{Verdict: string(probe.Absent), Code: "start_failed", Err: err,
 			Message: "find the daemon's program: " + err.Error(),
-			Hint:    "install it beside the client, or name it with HOB_DAEMON"}
+			Hint:    hint(d.inst, "install it beside the client, or name it with HOB_DAEMON", "")}
 	}
 	d.starter.Command.Argv = append([]string{path}, argv[1:]...)
 	return nil

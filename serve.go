@@ -215,7 +215,7 @@ func (s *server) taken(err error) error {
 	rec, _ := lock.ReadRecord(s.state, s.inst.LockName())
 	return &Error{Verdict: "ready", Code: "already_running", Pid: rec.Pid, Err: err,
 		Message: "serve " + s.inst.Root.Path + ": another daemon has the lock" + pidWords(rec.Pid),
-		Hint:    "stop that one first: hob daemon stop"}
+		Hint:    "stop that one first" + hint(s.inst, ": hob daemon stop", "")}
 }
 
 // failed tells the starter, which records it; in the foreground nobody waits for it.
