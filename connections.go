@@ -293,6 +293,7 @@ func (s *server) serveFrom(c net.Conn, p peer, at *ipc.Suspended) {
 			<-added // a lease of one that nobody knows would be none
 			return s.dispatch(ctx, c, r)
 		},
+		Last:              wantsStream,
 		OnFirstFrame:      func() { close(spoke) },
 		FirstFrameTimeout: silentTime,
 		OnPanic: func(v any, stack []byte) {
@@ -314,6 +315,7 @@ func (s *server) serveFrom(c net.Conn, p peer, at *ipc.Suspended) {
 		case <-conn.Done():
 		}
 		<-conn.Done()
+		s.own.wait(conn)
 		s.conns.remove(conn)
 	}()
 }
@@ -325,7 +327,10 @@ func (s *server) dispatch(ctx context.Context, c *ipc.Conn, r *ipc.Request) (any
 			return probe.HelloReply{Draining: &probe.Leaving{Retry: true, Reason: why}}, nil
 		}
 	}
-	if strings.HasPrefix(r.Method, "hob.") {
+	if wantsStream(r) {
+		return s.helloStream(ctx, c, r)
+	}
+	if strings.HasPrefix(r.Method, "hob.") || s.handler == nil {
 		return s.builtin.Handle(context.WithValue(ctx, connKey{}, c), r.Method, r.Params)
 	}
 	under, why := s.conns.begin(c, r.Method)

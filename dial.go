@@ -17,13 +17,14 @@ import (
 	"github.com/hobworks/hob/internal/spawn"
 )
 
-// DialOptions are for Dial; nil and the zero value are fine.
+// DialOptions are for Dial and DialConn; nil and the zero value are fine.
 type DialOptions struct {
 	// NoSpawn makes an absent daemon an error with Code "not_running". One that is starting is
 	// waited for all the same. Nothing is created.
 	NoSpawn bool
 
-	// NoLease lets the daemon leave by itself while this connection lives.
+	// NoLease lets the daemon leave by itself while this connection lives: for one that only looks on.
+	// A call under way keeps it even so; what goes on in a connection of DialConn does not.
 	NoLease bool
 
 	// Client says who asks, for people; "" is the name of the running program.
@@ -34,11 +35,12 @@ type DialOptions struct {
 	// replaced by an older one. Versions that are not semantic ones are not compared, and told to people only.
 	Build string
 
-	// Progress is told how a start is getting on; it is called by Dial.
+	// Progress is told how a start is getting on: each stage that the daemon reaches, such as "load".
+	// Dial calls it, and goes on when it returns. nil: nobody is told.
 	Progress func(stage string)
 
 	// Notify takes the daemon's notifications, in order, on the connection's read loop: while
-	// it runs nothing else is read, so it must not Call.
+	// it runs nothing else is read, so it must not Call. nil: they are dropped. Not for DialConn.
 	Notify func(method string, params json.RawMessage)
 }
 
@@ -233,7 +235,7 @@ func (d *dialer) program() error {
 	if err != nil {
 		return &Error{Verdict: string(probe.Absent), Code: "start_failed", Err: err,
 			Message: "find the daemon's program: " + err.Error(),
-			Hint:    "install it beside the client, or name it with HOB_DAEMON"}
+			Hint:    hint(d.inst, "install it beside the client, or name it with HOB_DAEMON", "")}
 	}
 	d.starter.Command.Argv = append([]string{path}, argv[1:]...)
 	return nil
@@ -260,6 +262,7 @@ func (d *dialer) explain(ctx context.Context, err error) error {
 	// Look once more, with a moment of its own: the report says who it is that we waited for.
 	look, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
+	d.hello.Stream = false // to ask is all
 	r := probe.Probe(look, d.inst, d.hello)
 	if r.Verdict == probe.Ready || r.Verdict == probe.Absent || r.Verdict == probe.Stale {
 		r.Verdict = d.report.Verdict

@@ -45,7 +45,7 @@ func verdictError(inst instance.Instance, r probe.Report) *Error {
 	at := "connect to the daemon of " + inst.Root.Path
 	switch r.Verdict {
 	case probe.Unresponsive:
-		e.Message, e.Hint = unresponsive(at, r)
+		e.Message, e.Hint = unresponsive(inst, at, r)
 	case probe.Busy:
 		e.Message = at + ": its queue of connections is full"
 		e.Hint = fmt.Sprintf("see what it does: %s", inst.Path(instance.DaemonLog))
@@ -59,7 +59,8 @@ func verdictError(inst instance.Instance, r probe.Report) *Error {
 		e.Message = "no daemon runs for " + inst.Root.Path
 	case probe.Skewed:
 		e.Message = fmt.Sprintf("%s: %v", at, r.Err)
-		e.Hint = "use the newer hob, or replace the daemon with \"hob daemon restart\" of the newer one"
+		e.Hint = hint(inst, "use the newer hob, or replace the daemon with \"hob daemon restart\" of the newer one",
+			"use the newer build of the program, or stop the daemon with the build that started it")
 	default:
 		e.Message = fmt.Sprintf("%s: %v", at, r.Err)
 		e.Hint = hintOf(r.Err)
@@ -67,16 +68,26 @@ func verdictError(inst instance.Instance, r probe.Report) *Error {
 	return e
 }
 
-func unresponsive(at string, r probe.Report) (msg, hint string) {
+func unresponsive(inst instance.Instance, at string, r probe.Report) (msg, way string) {
+	replace := hint(inst, "replace it with \"hob daemon restart --force\"", fmt.Sprintf("end it with \"kill -KILL %d\"", r.Pid))
 	switch {
 	case r.Stopped():
 		return fmt.Sprintf("%s: no answer (pid %d is stopped, state %c)", at, r.Pid, r.State),
-			fmt.Sprintf("resume it with \"kill -CONT %d\", or replace it with \"hob daemon restart --force\"", r.Pid)
+			fmt.Sprintf("resume it with \"kill -CONT %d\", or %s", r.Pid, replace)
 	case r.Pid != 0 && r.State != 0:
 		return fmt.Sprintf("%s: no answer in time (pid %d is %s, state %c)", at, r.Pid, r.Command, r.State),
-			"try again, or replace it with \"hob daemon restart --force\""
+			"try again, or " + replace
 	}
-	return at + ": no answer in time", "replace it with \"hob daemon restart --force\""
+	return at + ": no answer in time", hint(inst, replace, "try again; its log: "+inst.Path(instance.DaemonLog))
+}
+
+// hint is what helps people with hob's own daemon, or with that of another program, who may not
+// have hob at all.
+func hint(inst instance.Instance, hobs, others string) string {
+	if inst.Name == "" {
+		return hobs
+	}
+	return others
 }
 
 func pidWords(pid int) string {

@@ -42,7 +42,7 @@ func Evict(ctx context.Context, inst Instance) error {
 	if err != nil {
 		return &Error{Verdict: string(probe.Unresponsive), Code: "not_evicted", Pid: rec.Pid, Err: err,
 			Message: fmt.Sprintf("replace the daemon of %s: %v", i.Root.Path, err),
-			Hint:    "see \"hob doctor\" for who holds the lock"}
+			Hint:    hint(i, "see \"hob doctor\" for who holds the lock", "see who has "+i.LockPath()+" open")}
 	}
 	defer p.Release()
 	return evict(ctx, i, p, rec.Attempt)

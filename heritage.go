@@ -61,6 +61,9 @@ func (s *server) quiesce(ctx context.Context) (*heritage, map[string]*os.File, e
 		return nil, files, err
 	}
 	all := s.conns.list()
+	if names := s.own.names(all); len(names) > 0 {
+		return nil, files, sessionsError(s.o.Build, "another version", names)
+	}
 	for c := range all {
 		c.Hush()
 	}

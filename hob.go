@@ -46,7 +46,7 @@ type Status struct {
 
 // Request is one call of a client.
 type Request struct {
-	Method string
+	Method string          // as the client called it; never one that begins with "hob."
 	Params json.RawMessage // nil when there were none
 
 	// Handover is closed when the daemon is about to become another version of itself, which waits for the calls that are under way: see
@@ -54,7 +54,8 @@ type Request struct {
 	// had come there in the first place; its client sees nothing of it.
 	Handover <-chan struct{}
 
-	// Notify sends a notification to the client that made the call.
+	// Notify sends a notification to the client that made the call, also when that was answered. The
+	// error says that its connection is gone. Any goroutine may call it.
 	Notify func(method string, params any) error
 }
 

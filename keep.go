@@ -3,6 +3,7 @@ package hob
 import (
 	"context"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/hobworks/hob/internal/fault"
@@ -176,6 +177,7 @@ const grace = 2 * time.Second
 func (s *server) stop(why stopRequest) {
 	s.log.Info("stopping", "reason", why.Reason, "keep", why.Keep)
 	s.conns.drain(why.Reason)
+	s.own.leave()
 	s.mu.Lock()
 	l := s.listener
 	if !why.Yield {
@@ -221,5 +223,8 @@ func (s *server) end(why stopRequest) {
 	fault.Point("daemon.stop.stopped")
 	answers, cancelGrace := context.WithTimeout(ctx, grace)
 	defer cancelGrace()
+	var own sync.WaitGroup
+	own.Go(func() { s.own.finish(answers) })
 	s.conns.finish(answers)
+	own.Wait()
 }

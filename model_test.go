@@ -98,7 +98,7 @@ func functions(t *testing.T) map[string]bool {
 			require.NoError(t, err)
 			for _, d := range f.Decls {
 				if fn, ok := d.(*ast.FuncDecl); ok {
-					all[f.Name.Name+"."+receiver(fn)+fn.Name.Name] = true
+					all[f.Name.Name+"."+receiverDot(fn)+fn.Name.Name] = true
 				}
 			}
 		}
@@ -106,8 +106,8 @@ func functions(t *testing.T) map[string]bool {
 	return all
 }
 
-// receiver is the type with a dot, or nothing.
-func receiver(fn *ast.FuncDecl) string {
+// receiverDot is the type with a dot, or nothing.
+func receiverDot(fn *ast.FuncDecl) string {
 	if fn.Recv == nil {
 		return ""
 	}

@@ -112,7 +112,7 @@ func (d *protocol) wire() {
 	d.printf("* The first message may have %d KiB, others %d MiB. The first must come within %.0f s, and each must be complete %.0f s\n  after its first byte. A message that is malformed, too large or half sent costs its own connection and nothing else:\n  it is answered with an error whose id is null, where that is possible, and the connection is closed.\n",
 		ipc.FirstFrame>>10, ipc.MaxFrame>>20, silentTime.Seconds(), ipc.FrameTimeout.Seconds())
 	d.printf("* `hob.hello` is the way to begin, but a client may call without it.\n")
-	d.printf("* An error is `{\"code\":N,\"message\":\"…\",\"data\":{\"code\":\"snake_case\",\"hint\":\"…\"}}`. Programs decide on `data.code`:\n  `not_running` `no_such_service` `usage` `timeout` `name_taken` `start_failed` `bad_config` `no_address`\n  `no_terminal` `busy` `draining` `failed`.\n")
+	d.printf("* An error is `{\"code\":N,\"message\":\"…\",\"data\":{\"code\":\"snake_case\",\"hint\":\"…\"}}`. Programs decide on `data.code`:\n  `not_running` `no_such_service` `usage` `timeout` `name_taken` `start_failed` `bad_config` `no_address`\n  `no_terminal` `busy` `draining` `no_stream` `failed`.\n")
 	d.printf("* Times are RFC 3339 in UTC, durations milliseconds, sizes bytes, as integers. Unknown fields are to be ignored.\n")
 	d.printf("* A connection on which `hob.hello` was sent with `lease` keeps the daemon from leaving by itself.\n")
 	d.printf("* Protocol 2 has `hob.upgrade`. Connections outlive an upgrade: nothing is to be done for that.\n\n")
@@ -121,6 +121,17 @@ func (d *protocol) wire() {
 		d.printf("%s\n", line)
 	}
 	d.printf("```\n\n")
+	d.ownProtocol()
+}
+
+// ownProtocol is about programs that embed hob; hobd has none.
+func (d *protocol) ownProtocol() {
+	d.printf("## A protocol of the program's own\n\n")
+	d.printf("A daemon that serves `ServeOptions.Accept` of the Go package takes connections for HTTP, LSP or whatever it speaks, too, on\nthe same socket. hobd does not.\n\n")
+	d.printf("* A client sends `hob.hello` with `\"stream\":true` as the first message of the connection, in either framing. The welcome has\n  `\"stream\":true`, too, and from the byte after it (after its newline, or after the body that its Content-Length counts) the\n  connection is the program's, in both directions. A client need not wait for it: what it has sent by then is not lost.\n")
+	d.printf("* After any other answer the connection is closed: `draining` and the like are as without `stream`, and the error\n  `no_stream` says that this daemon has no such protocol. A daemon from before there was one answers a welcome without\n  `stream`: the client closes the connection.\n")
+	d.printf("* A notification can't ask for it, and neither can a later message: that one is answered with the error `usage`.\n")
+	d.printf("* The connection counts as any other, and with `lease` it keeps the daemon from leaving by itself until the daemon's side\n  is closed. When the daemon leaves it may go on for %.0f s after what the daemon runs was stopped; then it is closed.\n\n", grace.Seconds())
 }
 
 // frozenExamples are a request of each frozen method and every answer to it.
@@ -132,6 +143,8 @@ func frozenExamples(t *testing.T) []string {
 		answer(1, probe.HelloReply{Draining: &probe.Leaving{Retry: true, Reason: "asked to stop"}}),
 		answer(1, probe.HelloReply{Incompatible: &probe.Incompatible{Protocol: [2]int{2, 3}, Build: "v9.0.0"}}),
 		answer(1, probe.HelloReply{RootMismatch: &probe.RootMismatch{Root: root}}),
+		map[string]any{"jsonrpc": "2.0", "id": 1, "method": "hob.hello", "params": probe.Hello{Protocol: [2]int{1, 1}, Build: "v1.0.0", Root: root, Pid: 4242, Client: "greet", Lease: true, Stream: true}},
+		answer(1, probe.HelloReply{Welcome: &probe.Welcome{Protocol: 1, Build: "v1.0.0", Pid: 812, ID: "3f9c0d1e2b4a5968", Root: root, StartedAt: time.Date(2026, 11, 21, 9, 30, 0, 0, time.UTC), Stream: true}}),
 		map[string]any{"jsonrpc": "2.0", "id": 2, "method": "hob.retire", "params": probe.Retire{Reason: "upgrade", Client: "hob"}},
 		answer(2, probe.RetireReply{}),
 	}

@@ -21,13 +21,15 @@ import (
 
 // Handler answers a call, in a goroutine of its own; ctx ends with the connection and with the
 // daemon. The result is what encoding/json makes of it. Methods that begin with "hob." never
-// reach it.
+// reach it. Where an error is, or wraps, an *Error, its Code, Message and Hint get to the client, which
+// gets any other error with Code "failed". A panic costs the call and not the daemon. With a nil
+// Handler there are no methods but hob's own.
 type Handler func(ctx context.Context, r *Request) (any, error)
 
 // ServeOptions are for Serve; nil and the zero value are fine. The functions are called in the
 // order in which they stand here.
 type ServeOptions struct {
-	// Build is the version that clients are told.
+	// Build is the version that clients are told, in Client.Welcome and Probe; for people.
 	Build string
 
 	// Logger is told what happens; nil: nobody is.
@@ -43,8 +45,19 @@ type ServeOptions struct {
 	Load func(ctx context.Context, files map[string]*os.File) error
 
 	// Run is called once the daemon is published and its starter was told "ready". Calls other
-	// than hob.* wait until it returns.
+	// than hob.* wait until it returns, so it only begins what is to run. ctx ends when the daemon
+	// begins to leave.
 	Run func(ctx context.Context)
+
+	// Accept serves the connections of DialConn, in a protocol of the program's own; nil: there is
+	// none. It runs in a goroutine of its own, when Run has returned. l gives them in the order in
+	// which they came. When the daemon begins to leave, l.Accept returns net.ErrClosed, so that
+	// http.Serve returns; connections under way go on until 2 s after Stop, as calls do, and are
+	// closed then. When Accept returns earlier, or closes l, such connections are refused.
+	//
+	// Whoever accepts a connection closes it. Until then it is counted, and a lease, unless the client
+	// asked for none: one without keeps no daemon, whatever is going on there.
+	Accept func(l net.Listener)
 
 	// Heal is called when the instance directory was removed under the running daemon and has
 	// been made anew.
@@ -62,12 +75,17 @@ type ServeOptions struct {
 	// newer version replaces this daemon when nobody else has a session.
 	Handover func(ctx context.Context, program string) (files map[string]*os.File, err error)
 
-	// IdleExit is received from: how long the daemon stays when nobody needs it, which is when no client has a lease, no
-	// call is under way and Busy, which may be nil, is false. Before the first value, and after 0: for ever.
+	// IdleExit is received from: how long the daemon stays when nobody needs it, which is when no
+	// client has a lease, no call is under way and Busy is false. Before the first value, and after
+	// 0: for ever, as with a nil channel. It leaves as if told to with keep.
 	IdleExit <-chan time.Duration
-	Busy     func() bool
 
-	// Hurry is received from at a second request to stop, such as a second SIGTERM.
+	// Busy says that the daemon is needed although no client waits for it; nil: it never is. It is
+	// asked every now and then, and must be quick and call nothing of this package.
+	Busy func() bool
+
+	// Hurry is received from at a second request to stop, such as a second SIGTERM: the time for
+	// grace is over then. It may be nil.
 	Hurry <-chan struct{}
 }
 
@@ -132,6 +150,7 @@ type server struct {
 
 	place
 	conns connections
+	own   *ownListener
 }
 
 // stopRequest is why the daemon leaves.
@@ -149,6 +168,7 @@ func newServer(i instance.Instance, h Handler, o *ServeOptions) *server {
 	}
 	s.builtin = s.builtins()
 	s.upgrader.init()
+	s.own = newOwnListener(i.Path(instance.SocketName), s.o.Accept != nil)
 	if s.log = s.o.Logger; s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -221,7 +241,7 @@ func (s *server) taken(err error) error {
 	rec, _ := lock.ReadRecord(s.state, s.inst.LockName())
 	return &Error{Verdict: "ready", Code: "already_running", Pid: rec.Pid, Err: err,
 		Message: "serve " + s.inst.Root.Path + ": another daemon has the lock" + pidWords(rec.Pid),
-		Hint:    "stop that one first: hob daemon stop"}
+		Hint:    "stop that one first" + hint(s.inst, ": hob daemon stop", "")}
 }
 
 // failed tells the starter, which records it; in the foreground nobody waits for it.
@@ -282,6 +302,7 @@ func (s *server) live(ctx context.Context) error {
 		}
 		fault.Point("daemon.running")
 	}()
+	s.serveOwn()
 	why, err := s.await(ctx)
 	if err != nil {
 		return err

@@ -17,6 +17,9 @@ type Request struct {
 	Method       string
 	Params       json.RawMessage // nil when there were none
 	Notification bool            // nobody waits for an answer
+
+	last bool           // ConnOptions.Last chose it
+	take func(*RawConn) // see HandOver
 }
 
 // Handler answers one request, in a goroutine of its own. ctx ends with the
@@ -37,6 +40,16 @@ type ConnOptions struct {
 	// nothing else is read, so it must not Call on this connection. Without
 	// it they go to Handler, or nowhere.
 	Notify func(method string, params json.RawMessage)
+
+	// Last is asked, on the read loop, about the first request of a server's connection, unless that
+	// is a notification. When it says true nothing else is read: Handler is called on the read loop,
+	// so it must not wait, and after its answer the connection is handed over, if it calls
+	// HandOver, or closed.
+	Last func(req *Request) bool
+
+	// Once is for a client that makes one Call and then Detach: after the first frame nothing is
+	// read, and nobody sees that the peer has gone.
+	Once bool
 
 	// OnFirstFrame is called once, on the read loop, when the first frame is there.
 	OnFirstFrame func()

@@ -19,6 +19,7 @@ func (d dispatcher) Handle(ctx context.Context, _ *jsonrpc2.Conn, r *jsonrpc2.Re
 	}
 	switch {
 	case ctx.Err() != nil: // left over in the read buffer
+	case c.serveLast(ctx, r.ID, req):
 	case r.Notif && c.o.Notify != nil:
 		c.o.Notify(req.Method, req.Params)
 	case c.o.Handler == nil:

@@ -44,6 +44,8 @@ type stream struct {
 
 	cmu   sync.Mutex // guards cause
 	cause error
+
+	handover
 }
 
 func newStream(nc net.Conn, o *ConnOptions) *stream {
@@ -53,6 +55,7 @@ func newStream(nc net.Conn, o *ConnOptions) *stream {
 		writeTimeout: o.WriteTimeout,
 		onFirst:      o.OnFirstFrame,
 		begin:        make(chan struct{}),
+		handover:     handover{once: o.Once, free: make(chan struct{})},
 	}
 	s.gate.kick = nc.SetReadDeadline
 	s.frames = frameReader{
@@ -87,6 +90,9 @@ func newStream(nc net.Conn, o *ConnOptions) *stream {
 // ReadObject is called by jsonrpc2's read loop only, and never again after an error.
 func (s *stream) ReadObject(v any) error {
 	<-s.begin
+	if s.last.Load() {
+		return s.rest()
+	}
 	err := s.read(v)
 	if err == nil {
 		return nil
@@ -117,6 +123,9 @@ func (s *stream) read(v any) error {
 	if s.onFirst != nil {
 		s.onFirst()
 		s.onFirst = nil
+	}
+	if s.once {
+		s.last.Store(true)
 	}
 	if err := checkMessage(frame); err != nil {
 		return err
@@ -211,6 +220,9 @@ func (s *stream) why() error {
 
 // Close is called by jsonrpc2, after ReadObject failed or when its context ends.
 func (s *stream) Close() error {
+	if s.disown() {
+		return nil
+	}
 	s.fail(net.ErrClosed)
 	err := s.nc.Close()
 	s.gate.open() // whoever was suspended sees it, too

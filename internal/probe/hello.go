@@ -22,8 +22,9 @@ type Hello struct {
 	Build    string        `json:"build"`
 	Root     instance.Root `json:"root"`
 	Pid      int           `json:"pid"`
-	Client   string        `json:"client"` // name of the program, for people
-	Lease    bool          `json:"lease"`  // the daemon must not leave by itself while this connection lives
+	Client   string        `json:"client"`           // name of the program, for people
+	Lease    bool          `json:"lease"`            // the daemon must not leave by itself while this connection lives
+	Stream   bool          `json:"stream,omitempty"` // after the answer the connection is the program's own protocol
 }
 
 // HelloReply holds exactly one answer.
@@ -42,6 +43,7 @@ type Welcome struct {
 	ID        string        `json:"id"`
 	Root      instance.Root `json:"root"`
 	StartedAt time.Time     `json:"started_at"`
+	Stream    bool          `json:"stream,omitempty"` // what follows is the program's own protocol
 }
 
 // Leaving says that this daemon is leaving; with Retry another may be started in a moment.

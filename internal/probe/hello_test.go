@@ -26,8 +26,11 @@ var golden embed.FS
 var frozen = map[string]any{
 	"hello.json":          Hello{Protocol: [2]int{1, 1}, Build: "v1.2.3", Root: frozenRoot, Pid: 4711, Client: "hob", Lease: true},
 	"hello.no_lease.json": Hello{Root: instance.Root{Path: "/"}},
+	"hello.stream.json":   Hello{Protocol: [2]int{1, 1}, Build: "v1.2.3", Root: frozenRoot, Pid: 4711, Client: "greet", Lease: true, Stream: true},
 	"welcome.json": HelloReply{Welcome: &Welcome{Protocol: 1, Build: "v1.2.3", Pid: 4242, ID: "0123456789abcdef", Root: frozenRoot,
 		StartedAt: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}},
+	"welcome.stream.json": HelloReply{Welcome: &Welcome{Protocol: 1, Build: "v1.2.3", Pid: 4242, ID: "0123456789abcdef", Root: frozenRoot,
+		StartedAt: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Stream: true}},
 	"draining.json":          HelloReply{Draining: &Leaving{Retry: true, Reason: "asked to stop"}},
 	"draining.for_good.json": HelloReply{Draining: &Leaving{}},
 	"incompatible.json":      HelloReply{Incompatible: &Incompatible{Protocol: [2]int{2, 3}, Build: "v2.0.0"}},
