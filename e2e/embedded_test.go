@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -82,6 +83,7 @@ func askCount(inst hob.Instance, hold bool) error {
 		return err
 	}
 	defer c.Close()
+	lines := bufio.NewReader(os.Stdin)
 	for {
 		var n int
 		if err := c.Call(context.Background(), "count", nil, &n); err != nil {
@@ -92,7 +94,7 @@ func askCount(inst hob.Instance, hold bool) error {
 		if !hold {
 			return nil
 		}
-		if _, err := fmt.Scanln(); err != nil { // once more for each line
+		if _, err := lines.ReadString('\n'); err != nil { // once more for each line
 			return nil
 		}
 	}

@@ -204,7 +204,7 @@ spawn:
 #endif
     atomic {
       g++; cur = 0; state = ALIVE;
-#ifndef BAD_STATE_AFTER_THE_FORK_ONLY
+#ifndef STATE_AFTER_THE_FORK_ONLY
       save()
 #endif
     };
