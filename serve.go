@@ -139,6 +139,7 @@ type server struct {
 	self    process.ID
 	pidNS   uint64
 
+	origin  string   // where the process was started, which Serve leaves
 	starter net.Conn // the readiness channel; nil in the foreground
 	guard   *lock.Guard
 	running chan struct{} // closed when Run has returned
@@ -168,6 +169,9 @@ func newServer(i instance.Instance, h Handler, o *ServeOptions) *server {
 	}
 	s.builtin = s.builtins()
 	s.upgrader.init()
+	if s.origin, _ = os.Getwd(); s.origin == "" {
+		s.origin = i.Root.Path
+	}
 	s.own = newOwnListener(i.Path(instance.SocketName), s.o.Accept != nil)
 	if s.log = s.o.Logger; s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)

@@ -169,7 +169,7 @@ func (s *server) try(ctx context.Context, program string) error {
 	if !strings.HasPrefix(program, "/") {
 		return broken("%q is not an absolute path", program)
 	}
-	r, err := upgrade.Trial(ctx, successor(program), os.Environ())
+	r, err := upgrade.Trial(ctx, s.origin, successor(program), os.Environ())
 	switch {
 	case err != nil:
 		return broken("%v", err)
@@ -245,6 +245,7 @@ func (s *server) bundle(files, own map[string]*os.File) map[string]*os.File {
 func (s *server) become(r upgradeRequest, h *heritage, files map[string]*os.File, began time.Time) error {
 	h.Began = began
 	fault.Point("daemon.upgrade.exec")
+	_ = os.Chdir(s.origin) // its arguments may be relative to it
 	err := execute(successor(r.program), h, files)
 	s.log.Error("upgrade", "program", r.program, "err", err)
 	h.Outcome.Error = &Error{Code: codeBroken, Message: "upgrade the daemon: " + err.Error(), Hint: "it goes on as it was"}

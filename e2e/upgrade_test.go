@@ -585,3 +585,35 @@ func TestForwardedConnectionsOutliveAnUpgrade(t *testing.T) {
 		require.ErrorIs(t, err, io.EOF)
 	}
 }
+
+// TestBuildsWithoutAVersion replace nobody by themselves: it is said once that the two are different, and what to do.
+func TestBuildsWithoutAVersion(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t).as(1)
+	w.ok("run", "web", "--", "sleep", "1000")
+	w.bin = bin
+	r := w.ok("run", "more", "--", "sleep", "1000")
+	require.Equal(t, 1, strings.Count(r.stderr, `and hobd v1.0.0; "hob daemon upgrade" makes them one`), r.stderr)
+	require.NotContains(t, w.ok("-q", "run", "more", "--", "sleep", "1000").stderr, "makes them one")
+	require.Zero(t, w.upgrades())
+	w.ok("daemon", "upgrade")
+	require.NotEqual(t, "v1.0.0", w.version())
+	require.Empty(t, w.ok("-q", "run", "more", "--", "sleep", "1000").stderr)
+}
+
+// TestForegroundHobdIsUpgraded and is in the foreground still.
+func TestForegroundHobdIsUpgraded(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t).as(1)
+	cmd := w.hobd("--foreground")
+	require.NoError(t, cmd.Start())
+	w.eventually("it serves", func() bool { return w.pid() == cmd.Process.Pid && w.hob("daemon", "ping").code == 0 })
+	w.ok("run", "web", "--", "sleep", "1000")
+	service := w.doc(0, "ps", "web").Service.Pid
+	w.as(2).ok("daemon", "upgrade")
+	require.Equal(t, cmd.Process.Pid, w.pid())
+	require.Equal(t, "v2.0.0", w.version())
+	require.NoError(t, cmd.Process.Signal(os.Interrupt)) // which means nothing to one in the background
+	require.NoError(t, cmd.Wait())
+	w.requireNoProcess(service)
+}

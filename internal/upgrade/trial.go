@@ -31,13 +31,13 @@ const trialTime = 10 * time.Second
 // maxReport bounds what is kept of what a program writes meanwhile.
 const maxReport = 64 << 10
 
-// Trial executes a program with argv and env, in a process of its own, and asks what it is. The program is to call OnTrial when
+// Trial executes a program with argv and env, in dir, in a process of its own, and asks what it is. The program is to call OnTrial when
 // it has done what it does before it serves. The error says in a sentence what is wrong with it: that it can't be executed, that it
 // ended, with what it said, that it did not answer in time, or that it understands no bundle of this program's.
-func Trial(ctx context.Context, argv, env []string) (r Report, err error) {
+func Trial(ctx context.Context, dir string, argv, env []string) (r Report, err error) {
 	ctx, cancel := context.WithTimeout(ctx, trialTime)
 	defer cancel()
-	text, exit, err := run(ctx, process.Spec{Path: argv[0], Args: argv, Dir: "/", Env: append(without(without(env, Env), TrialEnv), TrialEnv+"=1")})
+	text, exit, err := run(ctx, process.Spec{Path: argv[0], Args: argv, Dir: dir, Env: append(without(without(env, Env), TrialEnv), TrialEnv+"=1")})
 	switch {
 	case ctx.Err() != nil && errors.Is(context.Cause(ctx), context.DeadlineExceeded):
 		return r, fmt.Errorf("%s: it did not say what it is within %v", argv[0], trialTime)

@@ -212,7 +212,7 @@ func TestTrialSaysWhatIsWrong(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := Trial(t.Context(), c.argv, os.Environ())
+			_, err := Trial(t.Context(), "/", c.argv, os.Environ())
 			require.Error(t, err)
 			require.Regexp(t, c.want, err.Error())
 		})
@@ -235,7 +235,7 @@ func TestTrialEndsWhatHangs(t *testing.T) {
 			time.Sleep(time.Millisecond)
 		}
 	}()
-	_, err := Trial(ctx, []string{path}, os.Environ())
+	_, err := Trial(ctx, "/", []string{path}, os.Environ())
 	require.ErrorContains(t, err, "it did not say what it is within 10s")
 	text, err := os.ReadFile(pidfile)
 	require.NoError(t, err)
@@ -247,7 +247,7 @@ func TestTrialEndsWhatHangs(t *testing.T) {
 // TestTrialOfAGoodProgram, which greets.
 func TestTrialOfAGoodProgram(t *testing.T) {
 	t.Parallel()
-	r, err := Trial(t.Context(), []string{os.Args[0]}, append(os.Environ(), roleVar+"=tried"))
+	r, err := Trial(t.Context(), "/", []string{os.Args[0]}, append(os.Environ(), roleVar+"=tried"))
 	require.NoError(t, err)
 	require.Equal(t, Report{Format: format, Protocol: [2]int{1, 2}, Build: "v9", ID: "id"}, r)
 	require.False(t, OnTrial(Report{}))
