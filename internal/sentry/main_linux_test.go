@@ -61,6 +61,8 @@ type report struct {
 	Exit    process.Exit
 	Kept    int
 	Writers bool
+
+	Upgrading, Blame bool
 }
 
 // playSentry says how its watch ended, and when nobody has its FIFOs open for writing any more. An orphan goes on
@@ -68,10 +70,12 @@ type report struct {
 func playSentry([]string) {
 	p, err := Take()
 	must(err)
+	p.patience = time.Second
 	r := report{End: p.Watch()}
 	r.Kept, r.Writers = p.Kept(), p.Writers()
 	if r.End != Dismissed {
 		r.Pid, r.Exit = p.Daemon()
+		r.Upgrading, r.Blame = p.Upgrade()
 	}
 	must(json.NewEncoder(os.Stdout).Encode(r))
 	if r.End == Dismissed {
@@ -99,8 +103,14 @@ func playDaemon(args []string) {
 	k.Sync()
 	fmt.Println(k.child.proc.ID().Pid)
 	in := bufio.NewScanner(os.Stdin)
+	var sentry *os.File
 	for in.Scan() {
 		switch in.Text() {
+		case "upgrade":
+			sentry = k.HandOver()
+			must(os.WriteFile(filepath.Join(dir, "upgraded"), nil, 0o600))
+		case "dismiss":
+			must(Dismiss(sentry))
 		case "retire":
 			k.Close(true)
 		case "panic":
@@ -314,7 +324,10 @@ func startDaemon(t *testing.T, dir string, more ...string) *daemon {
 func (d *daemon) killSentry(t *testing.T) {
 	t.Helper()
 	for _, pid := range sentries(d.dir) {
+		id, err := process.Identify(pid)
 		_ = unix.Kill(pid, unix.SIGKILL)
+		// A process has no command line any more before its files are closed.
+		eventually(t, "the sentry has ended", func() bool { return err != nil || !id.Alive() })
 	}
 	eventually(t, "no sentry is left", func() bool { return len(sentries(d.dir)) == 0 })
 }

@@ -35,8 +35,9 @@ type Post struct {
 	daemon *process.Process // nil when it was gone before it could be opened
 	leaves bool             // it has said that it does
 
-	upgrading bool        // it has said that it becomes another program
-	hung      atomic.Bool // which did nothing until its time was over
+	upgrading bool          // it has said that it becomes another program
+	patience  time.Duration // for that one
+	hung      atomic.Bool   // which did nothing until its time was over
 }
 
 // Take takes over the socket that the keeper has put at Descriptor. The error says that there is none, which
@@ -49,7 +50,7 @@ func newPost(socket int) (*Post, error) {
 		return nil, fmt.Errorf("descriptor %d: it is not a keeper's socket", socket)
 	}
 	unix.CloseOnExec(socket)
-	return &Post{socket: socket, ends: map[uint32]int{}, files: map[uint32]named{}, door: -1}, nil
+	return &Post{socket: socket, ends: map[uint32]int{}, files: map[uint32]named{}, door: -1, patience: upgradeTime}, nil
 }
 
 // named is a file that the next hobd gets.
@@ -61,7 +62,7 @@ type named struct {
 // Watch blocks until hobd says goodbye or is gone. What it has sent is kept from then on until Close, and unless it said
 // goodbye, whoever comes to the door is given the files.
 func (p *Post) Watch() End {
-	late := time.AfterFunc(upgradeTime, p.end)
+	late := time.AfterFunc(p.patience, p.end)
 	late.Stop()
 	defer late.Stop()
 	for {
@@ -93,7 +94,7 @@ func (p *Post) Watch() End {
 			p.leaves = true
 		case opUpgrade:
 			p.upgrading = true
-			late.Reset(upgradeTime)
+			late.Reset(p.patience)
 		case opGoodbye:
 			discard(fd)
 			return Dismissed

@@ -350,3 +350,44 @@ func TestSentryNeedsAKeeper(t *testing.T) {
 	_, err = newPost(1 << 20)
 	require.ErrorContains(t, err, "it is not a keeper's socket")
 }
+
+// TestUpgradeOfHobdIsWatched: the sentry stays through it, and knows whether the next program is to blame for its end. One that does nothing is
+// ended.
+func TestUpgradeOfHobdIsWatched(t *testing.T) {
+	for what, c := range map[string]struct {
+		end   func(t *testing.T, d *daemon)
+		blame bool
+	}{
+		"exits":  {func(t *testing.T, d *daemon) { d.tell(t, "exit") }, true},
+		"panics": {func(t *testing.T, d *daemon) { d.tell(t, "panic") }, true},
+		"killed": {func(t *testing.T, d *daemon) { d.kill(t) }, false},
+		"hangs":  {func(*testing.T, *daemon) {}, true},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			dir := place(t, "web")
+			d := startDaemon(t, dir)
+			service := write(t, filepath.Join(dir, "fifo", "web"), "x")
+			defer service.Close()
+			eventually(t, "it keeps the FIFO", func() bool { return len(keeps(d.sentry)) == 1 })
+			d.tell(t, "upgrade")
+			eventually(t, "it becomes another program", func() bool { _, err := os.Stat(filepath.Join(dir, "upgraded")); return err == nil })
+			c.end(t, d)
+			r := reported(t, dir)
+			require.Equal(t, Orphaned, r.End)
+			require.True(t, r.Upgrading)
+			if r.Exit.Known || what == "hangs" { // before Linux 6.15 only by chance
+				require.Equal(t, c.blame, r.Blame)
+			}
+			require.Equal(t, 1, r.Kept)
+		})
+	}
+	t.Run("has a sentry of its own", func(t *testing.T) {
+		t.Parallel()
+		dir := place(t, "web")
+		d := startDaemon(t, dir)
+		d.tell(t, "upgrade")
+		d.tell(t, "dismiss")
+		require.Equal(t, Dismissed, reported(t, dir).End)
+	})
+}
