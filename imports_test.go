@@ -18,7 +18,7 @@ var rooms = map[string][]string{
 
 	"cmd/client":      {"hob", "api", "service", "instance", "store", "servicelog", "version"},
 	"cmd/client/hob":  {"cmd/client"},
-	"cmd/daemon":      {"hob", "api", "service", "instance", "store", "config", "supervisor", "sentry", "process", "upgrade", "version", "fault"},
+	"cmd/daemon":      {"hob", "api", "service", "instance", "store", "config", "supervisor", "sentry", "process", "sdnotify", "upgrade", "version", "fault"},
 	"cmd/daemon/hobd": {"cmd/daemon"},
 
 	"internal/supervisor": {"service", "process", "servicelog", "readiness", "sdnotify", "sockets", "activation", "proxy", "tty", "fault"},

@@ -225,6 +225,7 @@ func (s *server) acquire() (err error) {
 	}
 	l, err := lock.TryAcquire(s.state, s.inst.LockName())
 	if err != nil {
+		s.guard.Close()
 		return s.taken(err)
 	}
 	s.lock.Store(l)

@@ -83,6 +83,7 @@ type daemon struct {
 	found []service.Status    // what Load read, until Run adopts it
 	files map[string]*os.File // what the program has left that this one was before; nil: it was none
 	sig   *signals
+	boss  *manager
 
 	adopted chan struct{} // closed when what still runs is adopted
 	leaving chan struct{} // closed when this daemon stops or lets go of what runs
@@ -126,21 +127,25 @@ func (d *daemon) serve(sig *signals, foreground bool, failed int) (err error) {
 		Notify:   d.inst.Path(instance.NotifyName),
 		ExecStep: []string{self, execVerb},
 		Keep:     func() { d.guard.keeper.Sync() },
-		Changed:  func(from service.State, now service.Status) { d.guard.changed(from, now) },
+		Changed: func(from service.State, now service.Status) {
+			d.guard.changed(from, now)
+			d.boss.changed()
+		},
 	})
 	if err != nil {
 		return err
 	}
+	d.boss = newManager(foreground, d.sup.List, d.log)
 	d.sig = sig
-	d.guard = newGuardian(d.inst, d.sup, d.log, failed)
+	d.guard = newGuardian(d.inst, d.sup, d.log, failed, d.boss != nil)
 	ctx, stop := context.WithCancelCause(context.Background())
 	defer stop(nil)
 	hurry := make(chan struct{}, 1)
 	go sig.serve(reactions{
 		stop: func(name string) { stop(fmt.Errorf("%s", name)) }, hurry: hurry,
-		child: d.sup.Reap, reload: d.reload, foreground: foreground, log: d.log,
+		child: d.sup.Reap, reload: d.reload, foreground: foreground && d.boss == nil, log: d.log,
 	})
-	err = hob.Serve(ctx, hob.Instance{Dir: d.inst.Root.Path}, d.handler(), &hob.ServeOptions{
+	err = d.serveInstance(ctx, &hob.ServeOptions{
 		Build: version.String(), Logger: d.log, Foreground: foreground,
 		Load: d.load, Run: d.run, Heal: d.heal, Stop: d.stop, Handover: d.handover, Hurry: hurry,
 		IdleExit: d.idleExit, Busy: d.sup.Busy,
@@ -150,6 +155,20 @@ func (d *daemon) serve(sig *signals, foreground bool, failed int) (err error) {
 		e.Hint = "call hob instead, or start it in the foreground: hobd --foreground"
 	}
 	return err
+}
+
+// serveInstance is hob.Serve, for which a hobd in the background may have to go first.
+func (d *daemon) serveInstance(ctx context.Context, o *hob.ServeOptions) error {
+	for try := 1; ; try++ {
+		err := hob.Serve(ctx, hob.Instance{Dir: d.inst.Root.Path}, d.handler(), o)
+		e, ok := errors.AsType[*hob.Error](err)
+		if d.boss == nil || !ok || e.Code != "already_running" || try == takeOverTries {
+			return err
+		}
+		if err := d.relieve(ctx); err != nil {
+			return err
+		}
+	}
 }
 
 // lateStore is the daemon's store, which can't be opened before the lock is held.
@@ -218,6 +237,7 @@ func (d *daemon) run(ctx context.Context) {
 	d.guard.adopted()
 	d.upgraded(old)
 	close(d.adopted)
+	d.boss.ready()
 }
 
 // takeOver gives the sockets and terminals of the services that run, and the socket to the sentry of the program that this one was before.
@@ -247,6 +267,7 @@ func (d *daemon) heal() {
 
 func (d *daemon) stop(ctx context.Context, keep bool) {
 	close(d.leaving)
+	d.boss.stopping()
 	if !keep {
 		d.sup.StopAll(ctx, false)
 	}

@@ -30,11 +30,14 @@ type guardian struct {
 }
 
 // newGuardian looks at what the last hobd left, so it is called before anything is written. failed is how many
-// hobds before this one ended by themselves, one after the other.
-func newGuardian(inst instance.Instance, sup *supervisor.Supervisor, log *slog.Logger, failed int) *guardian {
+// hobds before this one ended by themselves, one after the other. managed: somebody else starts the next one.
+func newGuardian(inst instance.Instance, sup *supervisor.Supervisor, log *slog.Logger, failed int, managed bool) *guardian {
 	args := []string{"hobd", sentryVerb, "--project", inst.Root.Path}
 	if failed > 0 {
 		args = append(args, "--failed", strconv.Itoa(failed))
+	}
+	if managed {
+		args = append(args, "--managed")
 	}
 	g := &guardian{inst: inst, sup: sup, log: log, seen: lastSeen(inst)}
 	g.keeper = sentry.Keep(sentry.Options{

@@ -29,7 +29,7 @@ const (
 	// early is when a hobd has ended that its sentry came to know nothing of.
 	early = time.Second
 
-	// headStart is what the client has that replaces a hobd, perhaps by another version.
+	// headStart is what the client has that replaces a hobd, perhaps by another version, and what a service manager has.
 	headStart = 10 * time.Second
 
 	// rootGrace is how long the project's directory may be gone: as long as hobd itself would stay.
@@ -43,6 +43,7 @@ type watchman struct {
 	log     *slog.Logger
 	failed  int       // hobds in a row that ended by themselves
 	early   bool      // hobd was gone as soon as this sentry was up
+	managed bool      // a manager starts the next one, if it does
 	gone    time.Time // since when the project's directory is; zero: it is there
 
 	program func() (string, error) // that is to be started
@@ -55,6 +56,7 @@ func sentryMain(args []string, stderr io.Writer) int {
 	flags.SetOutput(stderr)
 	project := flags.String("project", "", "the project's `directory`")
 	failed := flags.Int("failed", 0, "how many daemons have ended by themselves, one after the other")
+	managed := flags.Bool("managed", false, "hobd is started by a service manager, which is to have the first try")
 	if flags.Parse(args) != nil {
 		return 2
 	}
@@ -71,7 +73,7 @@ func sentryMain(args []string, stderr io.Writer) int {
 	}
 	fault.Point("sentry.orphaned")
 	w := &watchman{project: *project, post: post, log: newLogger(stderr).With("by", sentryVerb), failed: *failed,
-		early: time.Since(began) < early, program: nextProgram}
+		early: time.Since(began) < early, managed: *managed, program: nextProgram}
 	if time.Since(began) >= proven {
 		w.failed = 0
 	}
@@ -98,6 +100,9 @@ func (w *watchman) relieve(end sentry.End) bool {
 		w.program = w.intended
 	default:
 		w.log.Warn("hobd is gone without a word", "pid", pid, "how", exit.String())
+		if w.managed {
+			r.HeadStart = headStart
+		}
 	}
 	// A hobd that somebody has killed says nothing about the next one; one that ended by itself does, and so does one that was
 	// gone before its sentry could look at it.

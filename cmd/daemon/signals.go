@@ -28,8 +28,8 @@ type reactions struct {
 	stop       func(name string)
 	hurry      chan<- struct{} // a second request to stop
 	child      func()
-	reload     func() // SIGHUP, unless in the foreground
-	foreground bool
+	reload     func() // SIGHUP, unless a person started it in the foreground
+	foreground bool   // by a person: INT and HUP are a terminal's
 	log        *slog.Logger
 }
 

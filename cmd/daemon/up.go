@@ -167,6 +167,7 @@ func freePort(taken map[int]bool) int {
 // changes nothing.
 func (d *daemon) reload() {
 	<-d.adopted
+	defer d.boss.reloading()()
 	project, err := loadConfig(d.inst.Root.Path)
 	if err != nil {
 		d.log.Error("read the services again; nothing is changed", "err", err)

@@ -178,3 +178,22 @@ func TestAnotherUsersMessagesAreDropped(t *testing.T) {
 	send(t, s.Addr(), "STATUS=mine")
 	require.Equal(t, "mine", next(t, s).Status)
 }
+
+// TestSenderReachesItsManager: by a path of any length, and by an abstract name. What one assignment says is not another one.
+func TestSenderReachesItsManager(t *testing.T) {
+	deep := filepath.Join(filepath.Dir(place(t)), strings.Repeat("d", 120))
+	require.NoError(t, os.Mkdir(deep, 0o700))
+	for _, path := range []string{place(t), filepath.Join(deep, "s")} {
+		s := listen(t, path)
+		sender := NewSender(s.Addr())
+		require.NoError(t, sender.Send("READY=1", "STATUS=two services\nSTOPPING=1"))
+		m := next(t, s)
+		require.True(t, m.Ready)
+		require.False(t, m.Stopping)
+		require.Equal(t, "two services STOPPING=1", m.Status)
+	}
+	require.Error(t, NewSender("/nonexistent/socket").Send("READY=1"))
+	for _, nobody := range []string{"", "relative", "/", "@", "vsock:2:1"} {
+		require.NoError(t, NewSender(nobody).Send("READY=1"), nobody)
+	}
+}
