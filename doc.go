@@ -58,6 +58,14 @@
 // has to remember it reads in Load and writes in Stop, or better, whenever it changes: a
 // daemon can be killed.
 //
+// # Versions
+//
+// DialOptions.Build and ServeOptions.Build are versions such as "v1.2.3". A client of a higher one has
+// the daemon replaced by its own Command, once in a Dial, and never the other way round. A daemon
+// that has ServeOptions.Handover becomes the new program in place: pid, lock, socket and the
+// connections of its clients stay, and a program that is broken is found out before. One that has
+// not is told to leave when nobody else has a session, and otherwise the error names who has.
+//
 // # Errors
 //
 // Every error of Dial, DialConn, Probe and the methods of [Client] is an *[Error]. Its message is a
