@@ -96,30 +96,15 @@ func (f *Frozen) open(id ID, info Info) (*still, error) {
 	if id == f.p.id {
 		return s, nil
 	}
-	h, err := openHandle(info.Pid)
-	if errors.Is(err, os.ErrProcessDone) {
-		return nil, nil
+	var err error
+	if s.h, err = openMember(info); s.h == nil {
+		return nil, err
 	}
-	if err != nil {
-		return nil, fmt.Errorf("open pid %d: %w", info.Pid, err)
-	}
-	// As in termination.open: the pid may have passed on before it was opened.
-	if now, err := Stat(info.Pid); err != nil || now.Start != info.Start || now.Dead() {
-		h.close()
-		return nil, nil
-	}
-	s.h = h
 	return s, nil
 }
 
 func (f *Frozen) send(s *still, sig syscall.Signal) error {
-	if s.h == nil {
-		return f.p.Signal(sig)
-	}
-	if err := s.h.signal(sig); err != nil {
-		return fmt.Errorf("send %s to pid %d: %w", signalName(sig), s.Pid, err)
-	}
-	return nil
+	return f.p.signalMember(s.h, s.Pid, sig)
 }
 
 // wait returns when every thread of the member stands still, or it is gone.

@@ -251,13 +251,7 @@ func (t *termination) note(err error) {
 }
 
 func (t *termination) send(m *member, sig syscall.Signal) error {
-	if m.h == nil {
-		return t.p.Signal(sig)
-	}
-	if err := m.h.signal(sig); err != nil {
-		return fmt.Errorf("send %s to pid %d: %w", signalName(sig), m.Pid, err)
-	}
-	return nil
+	return t.p.signalMember(m.h, m.Pid, sig)
 }
 
 // open returns the member that info is about, nil if it has gone meanwhile.
@@ -271,17 +265,9 @@ func (t *termination) open(info Info) (*member, error) {
 		t.members[id] = m
 		return m, nil
 	}
-	h, err := openHandle(info.Pid)
-	if errors.Is(err, os.ErrProcessDone) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("open pid %d: %w", info.Pid, err)
-	}
-	// The pid may have passed on between the look and the opening; from here on it cannot, unseen.
-	if now, err := Stat(info.Pid); err != nil || now.Start != info.Start || now.Dead() {
-		h.close()
-		return nil, nil
+	h, err := openMember(info)
+	if h == nil {
+		return nil, err
 	}
 	gone := make(chan struct{})
 	go func() {
