@@ -47,6 +47,7 @@ type upgradeResult struct {
 // upgrader is what a server knows of its upgrades.
 type upgrader struct {
 	requests chan upgradeRequest
+	turn     chan struct{} // full while somebody's program is tried, or replaces this one
 
 	umu     sync.Mutex // guards all below
 	yield   chan struct{}
@@ -60,13 +61,15 @@ type upgradeRequest struct {
 
 // outcome is what came of the last upgrade.
 type outcome struct {
-	Nonce string `json:"nonce"`
-	From  string `json:"from"`
-	Error *Error `json:"error,omitempty"`
+	Nonce   string    `json:"nonce"`
+	Program string    `json:"program"`
+	From    string    `json:"from"`
+	At      time.Time `json:"at"`
+	Error   *Error    `json:"error,omitempty"`
 }
 
 func (u *upgrader) init() {
-	u.requests, u.yield = make(chan upgradeRequest), make(chan struct{})
+	u.requests, u.turn, u.yield = make(chan upgradeRequest), make(chan struct{}, 1), make(chan struct{})
 }
 
 // yielding is closed when calls that only wait are to end.
@@ -86,6 +89,20 @@ func (u *upgrader) settle(o outcome) {
 	u.umu.Lock()
 	defer u.umu.Unlock()
 	u.outcome = o
+}
+
+// againTime is for how long an upgrade that came to nothing is not tried again for another client that wants it by itself: each try
+// has everybody wait.
+const againTime = 10 * time.Second
+
+// failedJustNow is what became of the program then; nil: nothing is known against it.
+func (u *upgrader) failedJustNow(program string) *Error {
+	u.umu.Lock()
+	defer u.umu.Unlock()
+	if u.outcome.Program != program || time.Since(u.outcome.At) >= againTime {
+		return nil
+	}
+	return u.outcome.Error
 }
 
 // unyield is for when nothing came of it.
@@ -125,14 +142,24 @@ func (s *server) upgradeCall(ctx context.Context, p upgradeParams) (r upgradeRes
 	if s.o.Handover == nil {
 		return s.retireFor(ctx, p)
 	}
+	yield := s.yielding()
+	select {
+	case s.turn <- struct{}{}:
+		defer func() { <-s.turn }()
+	case <-yield: // somebody else was quicker: what is to be done then is for the next program to say
+		return r, ipc.ErrAgain
+	case <-ctx.Done():
+		return r, ctx.Err()
+	}
+	if e := s.failedJustNow(p.Program); e != nil && !p.Explicit {
+		return r, wireError(e)
+	}
 	if err := s.try(ctx, p.Program); err != nil {
 		s.log.Warn("upgrade", "program", p.Program, "err", err)
 		return r, wireError(err)
 	}
-	yield := s.yielding()
 	select {
 	case s.requests <- upgradeRequest{p.Program, p.Build, p.Nonce}:
-	case <-yield:
 	case <-ctx.Done():
 		return r, ctx.Err()
 	}
@@ -199,7 +226,7 @@ func (s *server) upgrade(ctx context.Context, r upgradeRequest) error {
 	defer cancel()
 	h, files, err := s.quiesce(quiet)
 	if err == nil {
-		h.Outcome = outcome{Nonce: r.nonce, From: s.o.Build}
+		h.Outcome = outcome{Nonce: r.nonce, Program: r.program, From: s.o.Build, At: began}
 		var own map[string]*os.File
 		if own, err = s.o.Handover(ctx, r.program); err == nil {
 			h.Stop = s.stopping(ctx)
@@ -211,7 +238,7 @@ func (s *server) upgrade(ctx context.Context, r upgradeRequest) error {
 		e = &Error{Code: "failed", Message: "upgrade the daemon: " + err.Error(), Hint: "nothing was changed"}
 	}
 	s.log.Warn("not upgraded", "err", err)
-	s.settle(outcome{Nonce: r.nonce, From: s.o.Build, Error: e})
+	s.settle(outcome{Nonce: r.nonce, Program: r.program, From: s.o.Build, At: time.Now(), Error: e})
 	for _, f := range files {
 		f.Close()
 	}

@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -616,4 +617,19 @@ func TestForegroundHobdIsUpgraded(t *testing.T) {
 	require.NoError(t, cmd.Process.Signal(os.Interrupt)) // which means nothing to one in the background
 	require.NoError(t, cmd.Wait())
 	w.requireNoProcess(service)
+}
+
+// TestAHerdOfNewerClientsMakesOneUpgrade however many want it in the same moment.
+func TestAHerdOfNewerClientsMakesOneUpgrade(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t).as(1)
+	w.ok("run", "web", "--", "sleep", "1000")
+	pid := w.pid()
+	w.as(2)
+	for i, r := range w.atOnce(50, func(int) *exec.Cmd { return w.command("daemon", "start", "--json") }) {
+		require.Zero(t, r.code, "client %d: %s", i, r.stdout)
+		require.Contains(t, r.stdout, `"version":"v2.0.0"`)
+	}
+	require.Equal(t, 1, w.upgrades())
+	require.Equal(t, pid, w.pid())
 }
