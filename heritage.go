@@ -62,7 +62,7 @@ func (s *server) quiesce(ctx context.Context) (*heritage, map[string]*os.File, e
 	}
 	all := s.conns.list()
 	if names := s.own.names(all); len(names) > 0 {
-		return nil, files, sessionsError(s.o.Build, "another version", names)
+		return nil, files, s.inUse("another version", names)
 	}
 	for c := range all {
 		c.Hush()
@@ -94,7 +94,7 @@ func (s *server) quiesce(ctx context.Context) (*heritage, map[string]*os.File, e
 	wg.Wait()
 	if failed != nil {
 		if names := s.conns.waiting(); errors.Is(failed, context.DeadlineExceeded) && len(names) > 0 {
-			failed = sessionsError(s.o.Build, "another version", names)
+			failed = s.inUse("another version", names)
 		}
 		return nil, files, failed
 	}

@@ -71,7 +71,8 @@ type ServeOptions struct {
 	// Handover lets the daemon be upgraded in place: the process becomes the program that is given, a path, and keeps its pid, its lock, its
 	// socket, its children and the connections of its clients. It is called when that program was tried, nobody is connected anew, and no call
 	// is under way. It lets go of what the daemon runs, as Stop with keep does, and gives open files that are to be kept, by name; Load gets
-	// them in the next program. After an error everything goes on as it was; after success nothing of this program runs any more, as a rule. nil: a
+	// them in the next program. What catches signals is to be let go of last (signal.Stop): one that is
+	// caught after that would be lost with this program. After an error everything goes on as it was; after success nothing of this program runs any more, as a rule. nil: a
 	// newer version replaces this daemon when nobody else has a session.
 	Handover func(ctx context.Context, program string) (files map[string]*os.File, err error)
 

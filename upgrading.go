@@ -176,15 +176,20 @@ func tooOld(daemon, client string) *Error {
 func (s *server) retireFor(ctx context.Context, p upgradeParams) (r upgradeResult, err error) {
 	conn, _ := ctx.Value(connKey{}).(*ipc.Conn)
 	if names := s.conns.sessions(conn); len(names) > 0 {
-		return r, wireError(sessionsError(s.o.Build, p.Build, names))
+		return r, wireError(s.inUse(p.Build, names))
 	}
 	s.ask(stopRequest{Reason: "to be replaced by " + p.Build, Keep: true})
 	return upgradeResult{From: s.o.Build, Build: p.Build, Retired: true}, nil
 }
 
-func sessionsError(from, to string, names []string) *Error {
-	return &Error{Code: codeSessions, Message: fmt.Sprintf("upgrade the daemon from %s to %s: in use by %s", from, to, strings.Join(names, ", ")),
+// inUse names those who would lose something.
+func (s *server) inUse(to string, names []string) *Error {
+	e := &Error{Code: codeSessions, Message: fmt.Sprintf("upgrade the daemon from %s to %s: in use by %s", s.o.Build, to, strings.Join(names, ", ")),
 		Hint: "try again when that is over"}
+	if s.inst.Name == "" {
+		e.Hint += ", or use it as it is, with --no-spawn"
+	}
+	return e
 }
 
 // try finds out whether the program can take over, in a process of its own.
