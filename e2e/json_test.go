@@ -312,7 +312,7 @@ func TestHelpNamesOnlyWhatIsThere(t *testing.T) {
 			require.Contains(t, append(commands, "help"), m[1], text)
 		}
 	}
-	for _, planned := range strings.Fields("export sentry upgrade") {
+	for _, planned := range strings.Fields("export sentry") {
 		require.NotContains(t, commands, planned)
 		require.Equal(t, 2, w.hob(planned).code, planned)
 		for _, text := range texts {

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/hobworks/hob/internal/api"
 )
 
 // TestCrashedServiceIsStartedAgain, with its environment and log, ad hoc and from a file.
@@ -100,8 +102,8 @@ func TestStopEndsTheBackOff(t *testing.T) {
 	w := newWorld(t)
 	w.toml("[services.web]\nrun = ['sh', '-c', 'echo run >>runs; sleep 0.4; exit 1']\n")
 	w.ok("up")
-	w.eventually("it is in back-off", func() bool { return w.list()["web"].State == "backoff" })
-	s := w.list()["web"]
+	var s api.Service
+	w.eventually("it is in back-off", func() bool { s = w.list()["web"]; return s.State == "backoff" })
 	require.Regexp(t, `^exit 1, try \d in \d+`, s.Why)
 	require.NotNil(t, s.NextTry)
 	w.ok("stop", "web")

@@ -503,3 +503,14 @@ func TestFailingStartsLeakNothing(t *testing.T) {
 	}
 	w.eventually("it has no more descriptors than before", func() bool { return len(descriptors(t, w.pid())) <= before })
 }
+
+// TestUpShowsWhyANeedFailed: also that of one which had counted as running for a moment.
+func TestUpShowsWhyANeedFailed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.toml("[services.first]\nrun = ['sh', '-c', 'sleep 0.6; echo the reason; exit 1']\nrestart = 'no'\n[services.second]\nrun = ['sleep', '1000']\nneeds = { first = 'done' }\n")
+	r := w.hob("up")
+	require.Equal(t, 1, r.code)
+	require.Regexp(t, `(?m)^ +the reason$`, r.stderr)
+	require.Contains(t, r.stderr, `service "first": exit 1`)
+}

@@ -66,6 +66,12 @@ func (d *daemon) projectUp(ctx context.Context, r *hob.Request, p api.UpParams) 
 	if err != nil && !errors.As(err, &died) {
 		return api.UpResult{}, err
 	}
+	// One that was up when it was its turn may have failed since, and be why another one has.
+	for i, st := range all {
+		if now, err := d.sup.Status(st.Name); err == nil && now.State == service.Failed {
+			all[i] = now
+		}
+	}
 	result := api.UpResult{Services: d.documents(all, nil)}
 	for _, st := range all {
 		if st.State == service.Failed || st.State == service.Stopped {
