@@ -27,9 +27,6 @@ func (s *server) keep(ctx context.Context) {
 		if changed == nil {
 			poll = fastPoll
 		}
-		if !rootGone.IsZero() {
-			poll = min(poll, time.Second)
-		}
 		s.check()
 		switch {
 		case s.inst.Root.Exists():
@@ -39,6 +36,9 @@ func (s *server) keep(ctx context.Context) {
 		case time.Since(rootGone) >= rootGrace:
 			s.log.Warn("the project's directory is gone", "project", s.inst.Root.Path)
 			s.ask(stopRequest{reason: "the project's directory is gone"})
+		}
+		if !rootGone.IsZero() {
+			poll = min(poll, time.Second)
 		}
 		t := time.NewTimer(poll)
 		select {
