@@ -47,7 +47,7 @@ func Listen(dir *os.File, name string) (*Listener, error) {
 func tempPrefix(name string) string { return name + ".new-" }
 
 func (l *Listener) listen(dirfd int) error {
-	addr, err := address(l.dir, dirfd, l.temp)
+	addr, err := bindAddress(l.dir, dirfd, l.temp)
 	if err != nil {
 		return err
 	}
