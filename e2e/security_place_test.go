@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -29,7 +30,7 @@ func TestPlantedSymlinksAreNotFollowed(t *testing.T) {
 			place = w.stateDir()
 		}
 		require.NoError(t, os.MkdirAll(filepath.Dir(place), 0o700))
-		victim = w.victim()
+		victim = w.own()
 		require.NoError(t, os.Symlink(victim, place))
 		return w, place, victim
 	}
@@ -139,7 +140,7 @@ func TestSwappedDirectoryIsNotEntered(t *testing.T) {
 		t.Run(point, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
-			victim := w.victim()
+			victim := w.own()
 			w.env = []string{"HOB_FAULT=" + point + "=stop"}
 			cmd := w.command("daemon", "start", "--timeout=30s")
 			require.NoError(t, cmd.Start())
@@ -176,10 +177,14 @@ func TestSwappedDirectoryIsNotEntered(t *testing.T) {
 func TestPlantedLockFileIsRefused(t *testing.T) {
 	t.Parallel()
 	kinds := map[string]func(path, canary string) error{
-		"a symlink":             func(p, c string) error { return os.Symlink(c, p) },
-		"a symlink to nothing":  func(p, c string) error { return os.Symlink(c+".new", p) },
-		"a FIFO":                func(p, _ string) error { return unix.Mkfifo(p, 0o600) },
-		"a hard link":           func(p, c string) error { return os.Link(c, p) },
+		"a symlink":            func(p, c string) error { return os.Symlink(c, p) },
+		"a symlink to nothing": func(p, c string) error { return os.Symlink(c+".new", p) },
+		"a FIFO":               func(p, _ string) error { return unix.Mkfifo(p, 0o600) },
+		"a hard link":          func(p, c string) error { return os.Link(c, p) },
+		"a hard link of one's own": func(p, c string) error {
+			own := filepath.Join(filepath.Dir(filepath.Dir(c)), "own")
+			return errors.Join(os.WriteFile(own, nil, 0o600), os.Link(own, p))
+		},
 		"a device":              func(p, _ string) error { return unix.Mknod(p, unix.S_IFCHR|0o600, int(unix.Mkdev(1, 3))) },
 		"a socket":              func(p, _ string) error { return unix.Mknod(p, unix.S_IFSOCK|0o600, 0) },
 		"a file open to others": func(p, _ string) error { _ = os.WriteFile(p, nil, 0o600); return os.Chmod(p, 0o666) },

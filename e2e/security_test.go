@@ -212,6 +212,15 @@ func (w *world) victim() string {
 	return dir
 }
 
+// own is one of the user himself, closed to others: only that nobody follows a symlink keeps it as it is.
+func (w *world) own() string {
+	w.t.Helper()
+	dir := filepath.Join(filepath.Dir(w.home), "mine")
+	require.NoError(w.t, os.Mkdir(dir, 0o700))
+	require.NoError(w.t, os.WriteFile(filepath.Join(dir, "canary"), []byte("sings"), 0o600))
+	return dir
+}
+
 // unharmed: nothing was written into the victim's directory or over what was there.
 func (w *world) unharmed(dir string) {
 	w.t.Helper()
