@@ -28,9 +28,6 @@ func (s *server) keep(ctx context.Context) {
 		if changed == nil {
 			poll = fastPoll
 		}
-		if !rootGone.IsZero() {
-			poll = min(poll, time.Second)
-		}
 		s.check()
 		switch {
 		case s.inst.Root.Exists():
@@ -40,6 +37,9 @@ func (s *server) keep(ctx context.Context) {
 		case time.Since(rootGone) >= rootGrace:
 			s.log.Warn("the project's directory is gone", "project", s.inst.Root.Path)
 			s.ask(stopRequest{Reason: "the project's directory is gone"})
+		}
+		if !rootGone.IsZero() {
+			poll = min(poll, time.Second)
 		}
 		t := time.NewTimer(poll)
 		select {

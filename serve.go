@@ -293,11 +293,25 @@ func (s *server) steps() []step {
 	return append(first, step{"socket", s.bind}, step{"self-check", s.helloSelf}, step{"publish", s.publish})
 }
 
+// unguarded names another user's process that has the guard's name: the lock alone decides then.
+func (s *server) unguarded() {
+	key, err := s.inst.Key(s.state)
+	if err != nil {
+		return
+	}
+	if pid, uid, taken := lock.LookGuard(key); taken {
+		s.log.Warn("no guard: somebody else has its name", "uid", uid, "pid", pid)
+	}
+}
+
 // live is the time between ready and gone.
 func (s *server) live(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var watchers sync.WaitGroup
+	if s.guard == nil {
+		s.unguarded()
+	}
 	watchers.Go(func() { s.guard.Serve() })
 	watchers.Go(func() { s.keep(ctx) })
 	watchers.Go(func() { s.watchIdle(ctx) })

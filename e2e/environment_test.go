@@ -167,7 +167,7 @@ func TestStateDirectoryOfOthers(t *testing.T) {
 		w := newWorld(t)
 		require.NoError(t, os.MkdirAll(w.stateDir(), 0o700))
 		require.NoError(t, os.Chown(w.stateDir(), 12345, 12345))
-		refused(t, w, "foreign", "12345", "sudo -E")
+		refused(t, w, "foreign", "12345", "sudo -H")
 		require.NoError(t, os.Chown(w.stateDir(), 0, 0))
 	})
 	t.Run("a symlink", func(t *testing.T) {

@@ -89,7 +89,12 @@ func readMeta(inst instance.Instance) (m meta, err error) {
 	if err != nil {
 		return m, err
 	}
-	return m, json.Unmarshal(data, &m)
+	return decodeMeta(data)
+}
+
+func decodeMeta(data []byte) (m meta, err error) {
+	err = json.Unmarshal(data, &m)
+	return m, err
 }
 
 // glance is how long a daemon has to answer when it is only one of many that are looked at.

@@ -18,7 +18,7 @@ const dirFlags = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLO
 func openDir(path string, create bool) (*os.File, error) {
 	if create {
 		if err := os.Mkdir(path, 0o700); err != nil && !os.IsExist(err) {
-			return nil, fmt.Errorf("create the state directory: %w", err)
+			return nil, fmt.Errorf("create the state directory: %w", denied(path, err))
 		}
 	}
 	fd, err := unix.Open(path, dirFlags, 0)
@@ -38,7 +38,7 @@ func openDirAt(dir *os.File, name string, create bool) (*os.File, error) {
 
 func verified(fd int, path string, err error) (*os.File, error) {
 	if err != nil {
-		return nil, kindErr(path, &fs.PathError{Op: "open", Path: path, Err: err})
+		return nil, denied(path, kindErr(path, &fs.PathError{Op: "open", Path: path, Err: err}))
 	}
 	f := os.NewFile(uintptr(fd), path)
 	if err := verifyDir(f, path); err != nil {

@@ -117,7 +117,7 @@ func StateHomeChanged() bool {
 func (i Instance) OpenState(create bool) (*os.File, error) {
 	if create {
 		if err := os.MkdirAll(filepath.Dir(i.State), 0o700); err != nil {
-			return nil, fmt.Errorf("create the state directory: %w", err)
+			return nil, fmt.Errorf("create the state directory: %w", denied(i.State, err))
 		}
 	}
 	return openDir(i.State, create)
@@ -142,15 +142,44 @@ func verifyDir(f *os.File, path string) error {
 	if err != nil {
 		return fmt.Errorf("stat %s: %w", path, err)
 	}
-	st, ok := fi.Sys().(*syscall.Stat_t)
-	if uid := os.Geteuid(); ok && int(st.Uid) != uid {
-		return &OwnerError{Path: path, Owner: int(st.Uid), Want: uid,
-			Hint: "run hob as its owner (sudo -E keeps your own HOME out of root's hands), or set HOB_STATE_DIR"}
+	if err := verifyOwner(fi, path); err != nil {
+		return err
 	}
 	if fi.Mode().Perm()&0o077 != 0 {
 		return &ModeError{Path: path, Mode: fi.Mode()}
 	}
 	return nil
+}
+
+func verifyOwner(fi fs.FileInfo, path string) error {
+	st, ok := fi.Sys().(*syscall.Stat_t)
+	if uid := os.Geteuid(); ok && int(st.Uid) != uid {
+		return &OwnerError{Path: path, Owner: int(st.Uid), Want: uid,
+			Hint: "run hob as its owner (sudo -H gives root a home of its own), or set HOB_STATE_DIR"}
+	}
+	return nil
+}
+
+// denied adds to EACCES on path whose directory it is that lets nobody in, where it is somebody else's: what root left in a
+// home, most often.
+func denied(path string, err error) error {
+	if !errors.Is(err, syscall.EACCES) {
+		return err
+	}
+	for {
+		fi, lerr := os.Lstat(path)
+		if lerr == nil {
+			if owner := verifyOwner(fi, path); owner != nil {
+				return fmt.Errorf("%w: %w", err, owner)
+			}
+			return err
+		}
+		up := filepath.Dir(path)
+		if up == path {
+			return err
+		}
+		path = up
+	}
 }
 
 // kindErr explains ELOOP and ENOTDIR of an O_NOFOLLOW|O_DIRECTORY open by what is there.

@@ -38,6 +38,15 @@ func address(dir *os.File, fd int, name string) (string, error) {
 	return addressByFd(fd, path, name)
 }
 
+// bindAddress is what to bind to: through the descriptor wherever that can be done. A path may lead elsewhere by now, and bind(2)
+// would leave a socket there (TestSocketIsBornInTheOpenDirectory).
+func bindAddress(dir *os.File, fd int, name string) (string, error) {
+	if addr, err := addressByFd(fd, filepath.Join(dir.Name(), name), name); err == nil {
+		return addr, nil
+	}
+	return address(dir, fd, name)
+}
+
 // errTooLong says by how much. It is an ENAMETOOLONG, so that nobody takes it
 // for a socket that is absent.
 func errTooLong(path, why string) error {

@@ -92,7 +92,7 @@ func (l *Listener) Resume() { l.gate.open() }
 func tempPrefix(name string) string { return name + ".new-" }
 
 func (l *Listener) listen(dirfd int) error {
-	addr, err := address(l.dir, dirfd, l.temp)
+	addr, err := bindAddress(l.dir, dirfd, l.temp)
 	if err != nil {
 		return err
 	}

@@ -23,7 +23,7 @@ const backlog = 4096
 
 // TryGuard binds the guard of key and listens. ErrHeld says that a process of this user has
 // it. When a stranger squats on the name, or abstract sockets are not to be had, it gives
-// (nil, nil): the lock alone decides then, and doctor names the squatter.
+// (nil, nil): the lock alone decides then, and the daemon's log names the squatter.
 func TryGuard(key string) (*Guard, error) {
 	// A name that is taken and does not answer is being bound or given up by another starter at
 	// this instant. To go on without a guard then would make it worthless in a stampede

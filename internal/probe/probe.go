@@ -253,6 +253,10 @@ func ReadPid(dir *os.File) int {
 	if err != nil {
 		return 0
 	}
+	return parsePid(data)
+}
+
+func parsePid(data []byte) int {
 	pid, err := strconv.Atoi(strings.TrimSuffix(string(data), "\n"))
 	if err != nil || pid < 2 || pid > maxPid {
 		return 0
@@ -274,11 +278,13 @@ func (r *Report) still() Verdict {
 }
 
 // believable is the pid to name while the lock is held: the record's, if that process is the
-// one that wrote it.
+// one that wrote it, and not dead: a zombie holds nothing.
 func (r *Report) believable() int {
 	// Without the boot another process could have both numbers.
 	id, err := process.Identify(r.Record.Pid)
-	if r.Recorded && err == nil && id.Start == r.Record.Start && id.Boot == r.Record.Boot {
+	info, serr := process.Stat(r.Record.Pid)
+	lives := err == nil && serr == nil && !info.Dead()
+	if r.Recorded && lives && id.Start == r.Record.Start && id.Boot == r.Record.Boot {
 		return r.Record.Pid
 	}
 	return r.Holder

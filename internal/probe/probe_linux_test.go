@@ -17,6 +17,7 @@ import (
 	"github.com/hobworks/hob/internal/instance"
 	"github.com/hobworks/hob/internal/ipc"
 	"github.com/hobworks/hob/internal/lock"
+	"github.com/hobworks/hob/internal/process"
 )
 
 func TestReady(t *testing.T) {
@@ -196,6 +197,20 @@ func TestHolderIsNamedByTheRecordOnlyWhenItIsHis(t *testing.T) {
 	require.Equal(t, os.Getpid(), look(t, t.Context(), inst).Pid)
 	kill(t, p, inst)
 	p = start(t, daemon{Inst: inst, Lock: true, Phase: lock.Starting, Pid: os.Getpid(), Boot: "another"}, nil)
+	require.Equal(t, p.Pid, look(t, t.Context(), inst).Pid)
+}
+
+// TestDeadWriterOfTheRecordIsNotTheHolder: where nobody reaps it, it has its pid and start time for ever.
+func TestDeadWriterOfTheRecordIsNotTheHolder(t *testing.T) {
+	zombie := exec.Command("true")
+	require.NoError(t, zombie.Start())
+	defer func() { require.NoError(t, zombie.Wait()) }()
+	eventually(t, "it is dead", func() bool {
+		info, err := process.Stat(zombie.Process.Pid)
+		return err == nil && info.Dead()
+	})
+	inst := newInstance(t)
+	p := start(t, daemon{Inst: inst, Lock: true, Phase: lock.Starting, Pid: zombie.Process.Pid}, nil)
 	require.Equal(t, p.Pid, look(t, t.Context(), inst).Pid)
 }
 

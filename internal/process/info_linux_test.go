@@ -1,6 +1,8 @@
 package process
 
 import (
+	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -66,14 +68,27 @@ func TestParseStat(t *testing.T) {
 	}
 }
 
+// FuzzParseStat: of any line, the command that stands in it and a process that can be, or an error.
 func FuzzParseStat(f *testing.F) {
-	f.Add([]byte("42 (a b) Z 1 42 41 0 -1 4228100 86 0 0 0 3 4 0 0 20 0 1 0 34087 2306048 10"))
-	f.Add([]byte("1 ())"))
+	own, err := os.ReadFile("/proc/self/stat")
+	require.NoError(f, err)
+	f.Add(own)
+	for _, s := range []string{
+		"42 (a b) Z 1 42 41 0 -1 4228100 86 0 0 0 3 4 0 0 20 0 1 0 34087 2306048 10", "1 ())", "42 () S 1)) Z 1 42 41 0 -1 0 0 0 0 0 3 4 0 0 20 0 1 0 18446744073709551615 0 0",
+		"42 (a) S 1 1 1 0 0 0 0 0 0 0 9223372036854775807 9223372036854775807 0 0 0 0 1 0 1 0 9223372036854775807", ") (", "(",
+	} {
+		f.Add([]byte(s))
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		info, err := parseStat(b)
-		if err == nil && info.Command != "" && !strings.Contains(string(b), info.Command) {
-			t.Errorf("command %q out of nowhere", info.Command)
+		if err != nil {
+			require.True(t, errors.Is(err, errStatFormat) || errors.Is(err, errThread), "%v", err)
+			require.Equal(t, Info{}, info)
+			return
 		}
+		require.Contains(t, string(b), "("+info.Command+")")
+		rest := bytes.TrimSpace(b[bytes.LastIndexByte(b, ')')+1:])
+		require.Equal(t, info.State, rest[0])
 	})
 }
 

@@ -5,10 +5,13 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -72,13 +75,25 @@ func TestParse(t *testing.T) {
 	}
 }
 
+// FuzzParse: whatever a service says, a short status that a terminal can show, and each word only where it says it.
 func FuzzParse(f *testing.F) {
-	f.Add([]byte("READY=1\nSTATUS=x\x00\xff\nEXTEND_TIMEOUT_USEC=5"))
+	for _, s := range []string{
+		"READY=1\nSTATUS=x\x00\xff\nEXTEND_TIMEOUT_USEC=5", "", "READY=1\nREADY=0", "STATUS=\x1b]0;title\a\u202e", "STATUS=" + strings.Repeat("é", maxStatus),
+		"EXTEND_TIMEOUT_USEC=18446744073709551616", "MAINPID=1\nFDSTORE=1\nBARRIER=1", "RELOADING=1\nMONOTONIC_USEC=1\nSTOPPING=1", "READY=1\x00STOPPING=1", "=\n==",
+	} {
+		f.Add([]byte(s))
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m := Parse(b)
 		require.LessOrEqual(t, len(m.Status), 3*maxStatus)
-		require.NotContains(t, m.Status, "\x1b")
-		require.GreaterOrEqual(t, m.Extend, time.Duration(0))
+		require.True(t, utf8.ValidString(m.Status))
+		require.Less(t, strings.IndexFunc(m.Status, func(r rune) bool { return !unicode.IsPrint(r) && r != '\uFFFD' }), 0, "%q", m.Status)
+		require.True(t, m.Extend >= 0 && m.Extend <= time.Duration(1<<32)*time.Microsecond, "%v", m.Extend)
+		lines := strings.Split(string(b), "\n")
+		require.Equal(t, slices.Contains(lines, "READY=1"), m.Ready)
+		require.Equal(t, slices.Contains(lines, "RELOADING=1"), m.Reloading)
+		require.Equal(t, slices.Contains(lines, "STOPPING=1"), m.Stopping)
+		require.Equal(t, m, Parse(append(b[:len(b):len(b)], "\nNONSENSE=1"...)))
 	})
 }
 

@@ -89,7 +89,12 @@ func receive(socket int) (frame, int, error) {
 		}
 		have += n
 	}
-	return frame{op: op(buf[0]), n: binary.LittleEndian.Uint32(buf[4:]), name: nameIn(buf[8:])}, fd, nil
+	return parseFrame(buf), fd, nil
+}
+
+// parseFrame reads frameSize bytes.
+func parseFrame(b []byte) frame {
+	return frame{op: op(b[0]), n: binary.LittleEndian.Uint32(b[4:]), name: nameIn(b[8:])}
 }
 
 // nameIn is what stands before the zeros.

@@ -35,7 +35,14 @@ func table(path string) ([]Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	var all []Listener
+	all, err := parseTable(text)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	return all, nil
+}
+
+func parseTable(text []byte) (all []Listener, err error) {
 	for line := range bytes.Lines(text) {
 		// sl local_address rem_address st tx:rx tr:tm->when retrnsmt uid timeout inode …
 		f := strings.Fields(string(line))
@@ -44,7 +51,7 @@ func table(path string) ([]Listener, error) {
 		}
 		addr, err := parseAddr(f[1])
 		if err != nil {
-			return nil, fmt.Errorf("read %s: %w", path, err)
+			return nil, err
 		}
 		uid, _ := strconv.Atoi(f[7])
 		inode, _ := strconv.ParseUint(f[9], 10, 64)

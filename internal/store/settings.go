@@ -37,7 +37,7 @@ func ReadSettings(inst instance.Instance) (settings Settings, err error) {
 		if err != nil {
 			return err
 		}
-		if err := json.Unmarshal(data, &settings); err != nil {
+		if settings, err = decodeSettings(data); err != nil {
 			return fmt.Errorf("%s/%s: %w", dir.Name(), settingsName, err)
 		}
 		return nil
@@ -46,6 +46,11 @@ func ReadSettings(inst instance.Instance) (settings Settings, err error) {
 		err = nil
 	}
 	return settings, err
+}
+
+func decodeSettings(data []byte) (s Settings, err error) {
+	err = json.Unmarshal(data, &s)
+	return s, err
 }
 
 func inTop(inst instance.Instance, f func(dir *os.File) error) error {

@@ -194,13 +194,18 @@ func readEnv(dir *os.File, name string) (env []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(data) > 0 {
-		env = strings.Split(string(data), "\x00")
-	}
-	if hash(env) != name {
+	env, ok := decodeEnv(data, name)
+	if !ok {
 		return nil, fmt.Errorf("%s/%s: not what was stored", dir.Name(), name)
 	}
 	return env, nil
+}
+
+func decodeEnv(data []byte, name string) (env []string, ok bool) {
+	if len(data) > 0 {
+		env = strings.Split(string(data), "\x00")
+	}
+	return env, hash(env) == name
 }
 
 func setAside(dir *os.File, name string) error {
@@ -273,11 +278,19 @@ func readOne(dir *os.File, file, name string) (st service.Status, err error) {
 	if err != nil {
 		return st, err
 	}
-	if err := json.Unmarshal(data, &st); err != nil {
+	if st, err = decodeStatus(data, name); err != nil {
 		return st, fmt.Errorf("%s/%s: %w", dir.Name(), file, err)
 	}
+	return st, nil
+}
+
+// decodeStatus reads the state of the service that is called name.
+func decodeStatus(data []byte, name string) (st service.Status, err error) {
+	if err := json.Unmarshal(data, &st); err != nil {
+		return st, err
+	}
 	if st.Name != name || len(st.Cmd) == 0 {
-		return st, fmt.Errorf("%s/%s: not the state of a service %q", dir.Name(), file, name)
+		return st, fmt.Errorf("not the state of a service %q", name)
 	}
 	return st, nil
 }

@@ -1,0 +1,112 @@
+package hob
+
+import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestSecurityDocNamesTests: docs/security.md has all 24 claims, and every test that it names is there; what it calls a control has a subtest of
+// that name.
+func TestSecurityDocNamesTests(t *testing.T) {
+	text, err := os.ReadFile("docs/security.md")
+	require.NoError(t, err)
+	tests := testFunctions(t)
+	name := regexp.MustCompile("`((?:Test|Fuzz)[A-Za-z0-9]+)`")
+	for _, m := range name.FindAllStringSubmatch(string(text), -1) {
+		require.Contains(t, tests, m[1], "there is no such test")
+	}
+	claims := 0
+	for line := range strings.Lines(string(text)) {
+		if !strings.HasPrefix(line, "| S") {
+			continue
+		}
+		claims++
+		cells := strings.Split(line, " | ")
+		require.Len(t, cells, 4, line)
+		require.Equal(t, fmt.Sprintf("| S%d", claims), cells[0])
+		require.NotEmpty(t, name.FindString(cells[2]), "%s names no test", cells[0])
+		controls := name.FindAllStringSubmatch(cells[3], -1)
+		require.NotEmpty(t, controls, "%s names no control", cells[0])
+		for _, m := range controls {
+			require.True(t, tests[m[1]], "%s has no subtest \"control\"", m[1])
+			require.Contains(t, cells[2], m[0], "%s: a control of another test", cells[0])
+		}
+	}
+	require.Equal(t, 24, claims)
+}
+
+// testFunctions are all tests of the repository, and whether they have a subtest "control".
+func testFunctions(t *testing.T) map[string]bool {
+	all := map[string]bool{}
+	set := token.NewFileSet()
+	require.NoError(t, filepath.WalkDir(".", func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if e.IsDir() && (path == "bin" || path == ".git" || e.Name() == "testdata") {
+			return filepath.SkipDir
+		}
+		if !strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		file, err := parser.ParseFile(set, path, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		for _, d := range file.Decls {
+			if f, ok := d.(*ast.FuncDecl); ok && f.Recv == nil {
+				all[f.Name.Name] = all[f.Name.Name] || hasControl(f)
+			}
+		}
+		return nil
+	}))
+	return all
+}
+
+// hasControl looks for t.Run("control", …).
+func hasControl(f *ast.FuncDecl) (found bool) {
+	ast.Inspect(f, func(n ast.Node) bool {
+		call, ok := n.(*ast.CallExpr)
+		if !ok || len(call.Args) == 0 {
+			return true
+		}
+		run, ok := call.Fun.(*ast.SelectorExpr)
+		what, isText := call.Args[0].(*ast.BasicLit)
+		found = found || ok && isText && run.Sel.Name == "Run" && what.Value == `"control"`
+		return true
+	})
+	return found
+}
+
+// TestVulnerabilitiesFailTheCheck: a finding does, and so does a tool that does not work. Only a database that can't be reached does not, and then it is
+// said aloud.
+func TestVulnerabilitiesFailTheCheck(t *testing.T) {
+	for name, c := range map[string]struct {
+		script string
+		ok     bool
+	}{
+		"nothing found":      {"echo No vulnerabilities found.", true},
+		"a finding":          {"echo 'Vulnerability #1: GO-2099-0001'; exit 3", false},
+		"no network":         {"echo 'govulncheck: fetching vulnerabilities: dial tcp: no such host' >&2; exit 1", true},
+		"a build that fails": {"echo 'loading packages: there are errors' >&2; exit 1", false},
+		"no tool":            {"exit 127", false},
+		"finding, and noise": {"echo 'fetching vulnerabilities: x'; exit 3", false},
+	} {
+		tool := filepath.Join(t.TempDir(), "tool")
+		require.NoError(t, os.WriteFile(tool, []byte("#!/bin/sh\n"+c.script+"\n"), 0o755))
+		out, err := exec.Command("sh", "scripts/vuln.sh", tool, "./...").CombinedOutput()
+		require.Equal(t, c.ok, err == nil, "%s: %s", name, out)
+		require.Equal(t, name == "no network", strings.Contains(string(out), "NOT CHECKED"), "%s: %s", name, out)
+	}
+}
