@@ -5,6 +5,7 @@ FUZZTIME ?= 3000000x
 TIMEOUT  ?= 20m
 CHAOS    ?= 300 5ms
 MODEL    ?= full
+SWEEP    ?= full
 
 # Tools are pinned here and not in go.mod: whoever embeds hob would pay for every line of it.
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
@@ -104,6 +105,14 @@ chaos: ## SIGKILL of hobd 300 times under services that log and crash; make test
 .PHONY: storm
 storm: ## the tests of services on demand and of upgrades with all of their requests, rounds and clients; make test does a part
 	HOB_STORM=full go test -count=1 -timeout 60m -v -run '^(TestNoneIsRefused|TestIdleStop|TestStopAndStart|TestBursts|TestUpgradesUnder|TestTermDuring|TestStopDuring)' ./e2e
+
+.PHONY: sweep
+sweep: ## every system call of start, stop, adoption and upgrade fails once in six ways, 1,000 pids are used again; SWEEP=300 tries so many of each; make test does a part
+	HOB_SWEEP='$(SWEEP)' go test -count=1 -timeout 180m -v -run '^(TestSweep|TestStrangersHavePidsOfOurs)$$' ./e2e
+
+.PHONY: soak
+soak: ## 1,000,000 connections and 1,000 restarts leave nothing behind; make test does a part
+	HOB_SOAK=full go test -count=1 -timeout 120m -v -run '^TestSoak$$' ./e2e
 
 .PHONY: model
 model: ## the protocol and its wrong designs, verified with Spin; MODEL=short does a part in seconds

@@ -152,9 +152,9 @@ func (s *server) hello(_ context.Context, h probe.Hello) (probe.HelloReply, erro
 	if why := s.conns.leaving(); why != "" {
 		return probe.HelloReply{Draining: &probe.Leaving{Retry: true, Reason: why}}, nil
 	}
-	if !s.lock.Load().Current() {
+	if err := s.lock.Load().Verify(); err != nil {
 		s.nudge()
-		return probe.HelloReply{Draining: &probe.Leaving{Retry: true, Reason: "its lock file was removed"}}, nil
+		return probe.HelloReply{Draining: &probe.Leaving{Retry: true, Reason: err.Error()}}, nil
 	}
 	protocol := min(h.Protocol[1], probe.MaxProtocol)
 	if protocol < max(h.Protocol[0], probe.MinProtocol) {

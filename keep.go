@@ -2,6 +2,7 @@ package hob
 
 import (
 	"context"
+	"errors"
 	"os"
 	"sync"
 	"time"
@@ -83,7 +84,13 @@ func (s *server) check() {
 	if s.conns.leaving() != "" {
 		return
 	}
-	if !s.lock.Load().Current() && !s.relock() {
+	switch err := s.lock.Load().Verify(); {
+	case errors.Is(err, lock.ErrReplaced):
+		if !s.relock() {
+			return
+		}
+	case err != nil: // to take it again would fail, since we have it
+		s.log.Error("look at the lock", "err", err)
 		return
 	}
 	if s.listener.Published() && s.identityThere() {

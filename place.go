@@ -137,6 +137,9 @@ func (s *server) helloSelf(ctx context.Context) error {
 	}
 	conn, r := probe.Greet(ctx, ipc.NewConn(ctx, c, ipc.ConnOptions{}), s.self.Pid, hello(s.inst, "hobd", s.o.Build))
 	if r.Verdict != probe.Ready {
+		if r.Err == nil {
+			r.Err = errors.New(r.Reason)
+		}
 		return fmt.Errorf("hello to itself: %s: %w", r.Verdict, r.Err)
 	}
 	fault.Point("daemon.self-hello")
@@ -146,8 +149,8 @@ func (s *server) helloSelf(ctx context.Context) error {
 // publish gives the socket its name, after one more look that the lock is still the one: there
 // is never a public socket that does not listen, or whose daemon lost its lock before.
 func (s *server) publish(context.Context) error {
-	if !s.lock.Load().Current() {
-		return lock.ErrReplaced
+	if err := s.lock.Load().Verify(); err != nil {
+		return err
 	}
 	fault.Point("daemon.verified")
 	if err := s.listener.Publish(); err != nil {

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -228,87 +227,4 @@ func TestHundredServices(t *testing.T) {
 	fifos, err := filepath.Glob(w.inst().Path("fifo", "*"))
 	require.NoError(t, err)
 	require.LessOrEqual(t, len(fifos), 100)
-}
-
-// TestManyRestartsLeakNothing: no descriptor, no goroutine, no zombie, no file.
-func TestManyRestartsLeakNothing(t *testing.T) {
-	t.Parallel()
-	rounds := 125
-	if testing.Short() {
-		rounds = 25
-	}
-	w := newWorld(t)
-	text := "[services]\n"
-	names := make([]string, 8)
-	for i := range names {
-		names[i] = fmt.Sprintf("s%d", i)
-		text += names[i] + " = { run = ['sh', '-c', 'echo up; sleep 1000 & exec sleep 1000'], ready = { log = '^up$' } }\n"
-	}
-	w.toml(text)
-	w.ok("up")
-	w.ok(append([]string{"restart"}, names...)...)
-	pid := w.pid()
-	w.onGuard(len(names)) // it has a sentry and what belongs to that
-	had, files := len(descriptors(t, pid)), w.fileCount()
-	done := make(chan error, len(names))
-	for _, name := range names {
-		c := w.connect()
-		require.NoError(t, c.SetDeadline(time.Now().Add(10*patience)))
-		go func() { done <- restarts(c, name, rounds) }()
-	}
-	for range names {
-		require.NoError(t, <-done)
-	}
-	require.Equal(t, pid, w.pid())
-	for _, s := range w.list() {
-		require.Equal(t, rounds+2, s.Generation, s.Name)
-		require.Equal(t, "ready", s.State, s.Name)
-	}
-	w.eventually("it has no more descriptors than before", func() bool { return len(descriptors(t, pid)) <= had })
-	w.eventually("it has no zombies", func() bool { return len(zombiesOf(pid)) == 0 })
-	require.LessOrEqual(t, w.fileCount(), files)
-	w.kill(pid, syscall.SIGQUIT) // it writes its goroutines to its log
-	w.eventually("it has ended", func() bool { return strings.Contains(w.daemonLog(), "goroutine 1 [") })
-	require.Less(t, strings.Count(w.daemonLog(), "\ngoroutine "), 100, "%d services", len(names))
-}
-
-// restarts restarts a service so many times over one connection, without a process of hob for each.
-func restarts(c net.Conn, name string, rounds int) error {
-	defer c.Close()
-	answers := bufio.NewReader(c)
-	for i := range rounds {
-		if _, err := fmt.Fprintf(c, `{"jsonrpc":"2.0","id":%d,"method":"service.restart","params":{"names":[%q]}}`+"\n", i, name); err != nil {
-			return err
-		}
-		line, err := answers.ReadString('\n')
-		if err != nil || !strings.Contains(line, `"result"`) {
-			return fmt.Errorf("restart %d of %s: %w: %s", i, name, err, line)
-		}
-	}
-	return nil
-}
-
-// zombiesOf are the dead children of a process.
-func zombiesOf(pid int) []string {
-	var dead []string
-	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
-	for _, path := range stats {
-		text, _ := os.ReadFile(path)
-		_, rest, _ := strings.Cut(string(text), ") ")
-		if f := strings.Fields(rest); len(f) > 1 && f[0] == "Z" && f[1] == strconv.Itoa(pid) {
-			dead = append(dead, path)
-		}
-	}
-	return dead
-}
-
-// fileCount counts the files of the instance.
-func (w *world) fileCount() (n int) {
-	_ = filepath.WalkDir(w.inst().Dir(), func(_ string, e os.DirEntry, err error) error {
-		if err == nil && !e.IsDir() {
-			n++
-		}
-		return nil
-	})
-	return n
 }

@@ -61,6 +61,9 @@ func TestHelpersAreUsed(t *testing.T) {
 func run(m *testing.M) int {
 	// They wait for processes far more than for a processor.
 	_ = flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0)))
+	if bin = os.Getenv(insideVar); bin != "" {
+		return m.Run()
+	}
 	dir, err := os.MkdirTemp("", "hob-e2e-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -90,7 +93,7 @@ func build() error {
 		goBuild(raced, daemon),
 		goBuild(false, []string{"build", "-tags", "hobfault", "-o", bin + "/", hob}),
 		goBuild(false, []string{"build", "-o", filepath.Join(bin, "plain") + "/", hob, hobd}),
-		goBuild(false, []string{"build", "-o", bin + "/", "./testdata/lineserver"}))
+		goBuild(false, []string{"build", "-o", bin + "/", "./testdata/lineserver", "./testdata/watched"}))
 }
 
 func goBuild(cgo bool, args []string) error {

@@ -49,11 +49,15 @@ func TryAcquire(dir *os.File, name string) (*Lock, error) {
 			return nil, lockError(dir, name, err)
 		}
 		l := &Lock{dir: dir, name: name, f: f}
-		if !l.Current() {
+		err = l.Verify()
+		if errors.Is(err, ErrReplaced) {
 			f.Close()
 			continue
 		}
-		if err := reserve(f); err != nil {
+		if err == nil {
+			err = reserve(f)
+		}
+		if err != nil {
 			f.Close()
 			return nil, lockError(dir, name, err)
 		}
@@ -71,23 +75,30 @@ func FromFile(f *os.File, dir *os.File, name string) (*Lock, error) {
 		return nil, lockError(dir, name, err)
 	}
 	l := &Lock{dir: dir, name: name, f: f}
-	if !l.Current() {
-		return nil, lockError(dir, name, ErrReplaced)
+	if err := l.Verify(); err != nil {
+		return nil, err
 	}
 	return l, nil
 }
 
-// Current reports whether the lock's path still names the locked file. It costs half a
-// microsecond; every answer that says "ready" asks it after the request came in.
-func (l *Lock) Current() bool {
+// Current reports whether the lock's path is known to still name the locked file.
+func (l *Lock) Current() bool { return l.Verify() == nil }
+
+// Verify looks whether the lock's path still names the locked file. The error wraps ErrReplaced when it does not; any other one says that
+// nobody can tell. It costs half a microsecond; every answer that says "ready" asks it after the request came in.
+func (l *Lock) Verify() error {
 	var have, named unix.Stat_t
-	if unix.Fstat(int(l.f.Fd()), &have) != nil {
-		return false
+	err := unix.Fstat(int(l.f.Fd()), &have)
+	if err == nil {
+		err = unix.Fstatat(int(l.dir.Fd()), l.name, &named, unix.AT_SYMLINK_NOFOLLOW)
 	}
-	if unix.Fstatat(int(l.dir.Fd()), l.name, &named, unix.AT_SYMLINK_NOFOLLOW) != nil {
-		return false
+	if err == unix.ENOENT || err == nil && (have.Dev != named.Dev || have.Ino != named.Ino) {
+		err = ErrReplaced
 	}
-	return have.Dev == named.Dev && have.Ino == named.Ino
+	if err != nil {
+		return lockError(l.dir, l.name, err)
+	}
+	return nil
 }
 
 // File is the locked file, to be handed to a child process. It stays the lock's.

@@ -15,6 +15,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
+	"time"
 
 	"github.com/hobworks/hob/internal/instance"
 	"github.com/hobworks/hob/internal/process"
@@ -190,7 +192,7 @@ func addEnvironments(inst instance.Instance, st *service.Status) (bad []error) {
 // readEnv verifies that the file holds what its name says: a service must not be started with
 // half an environment.
 func readEnv(dir *os.File, name string) (env []string, err error) {
-	data, err := instance.ReadFile(dir, name, maxEnv)
+	data, err := readFile(dir, name, maxEnv)
 	if err != nil {
 		return nil, err
 	}
@@ -273,8 +275,21 @@ func readAll(dir *os.File) (all []service.Status, bad map[string]error, err erro
 	return all, bad, nil
 }
 
+// readFile reads a file, and for some 0.6 s does not take the kernel's no for an answer: descriptors may be short for a moment, and what
+// can't be read is given up for good.
+func readFile(dir *os.File, name string, max int64) (data []byte, err error) {
+	for pause := 5 * time.Millisecond; ; pause *= 2 {
+		data, err = instance.ReadFile(dir, name, max)
+		_, kernel := errors.AsType[syscall.Errno](err)
+		if !kernel || errors.Is(err, fs.ErrNotExist) || pause > 320*time.Millisecond {
+			return data, err
+		}
+		time.Sleep(pause)
+	}
+}
+
 func readOne(dir *os.File, file, name string) (st service.Status, err error) {
-	data, err := instance.ReadFile(dir, file, maxState)
+	data, err := readFile(dir, file, maxState)
 	if err != nil {
 		return st, err
 	}

@@ -19,7 +19,8 @@ import (
 // found by its mark. files are those that Files or HandOver gave the earlier daemon, as far as somebody has kept them; they are taken
 // over. It blocks until all are adopted; a service that can't be is failed, with the reason.
 func (s *Supervisor) Adopt(all []service.Status, files map[string]*os.File) error {
-	marked, err := s.marked()
+	var marked map[string][]process.Marked
+	err := persist(func() (err error) { marked, err = s.marked(); return err })
 	if err != nil {
 		s.o.Log.Error("look for processes of an earlier daemon", "err", err)
 	}
@@ -154,10 +155,11 @@ func (v *svc) adopt(found []process.Marked, files map[string]*os.File) (again bo
 		}
 		return false
 	}
-	if err := v.openLog(); err != nil {
+	if err := persist(v.openLog); err != nil {
 		v.sup.o.Log.Error("open the log again", "service", v.name, "err", err)
 	}
-	p, err := v.find(found)
+	var p *process.Process
+	err := persist(func() (err error) { p, err = v.find(found); return err })
 	if err == nil {
 		if v.st.TTY {
 			if err := v.takeTerminal(files[terminalFile+v.name]); err != nil {
@@ -175,6 +177,18 @@ func (v *svc) remains() {
 	v.proc = process.Remains(v.mark())
 	if err := v.openLog(); err != nil {
 		v.sup.o.Log.Error("open the log again", "service", v.name, "err", err)
+	}
+}
+
+// persist does what must not fail for a passing reason, such as descriptors that are short for a moment: for some 0.6 s, unless the answer
+// is that the process is not there.
+func persist(do func() error) error {
+	for pause := 5 * time.Millisecond; ; pause *= 2 {
+		err := do()
+		if err == nil || errors.Is(err, os.ErrProcessDone) || errors.Is(err, errNotThere) || pause > 320*time.Millisecond {
+			return err
+		}
+		time.Sleep(pause)
 	}
 }
 

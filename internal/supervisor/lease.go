@@ -93,7 +93,12 @@ func (v *svc) lend(ev event) {
 // outlast waits for the end of the process that has a lease.
 func (v *svc) outlast(l service.Lease) {
 	over := event{kind: evLeaseOver, lease: l}
-	done, stop, err := process.Watch(process.ID{Pid: l.Pid, Start: l.Start, Boot: l.Boot})
+	var done <-chan struct{}
+	var stop func()
+	err := persist(func() (err error) {
+		done, stop, err = process.Watch(process.ID{Pid: l.Pid, Start: l.Start, Boot: l.Boot})
+		return err
+	})
 	if err != nil {
 		if !errors.Is(err, os.ErrProcessDone) {
 			v.sup.o.Log.Error("watch the process that has a lease", "service", v.name, "pid", l.Pid, "err", err)

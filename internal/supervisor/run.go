@@ -161,7 +161,11 @@ func (v *svc) watch(p *process.Process, generation int, out *servicelog.Writer, 
 	v.post(event{kind: evExit, generation: generation})
 }
 
+// drain has what the run wrote last in the log; nil: there is none, for it could not be opened.
 func drain(out *servicelog.Writer) {
+	if out == nil {
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	_ = out.Drain(ctx)

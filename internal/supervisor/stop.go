@@ -41,9 +41,7 @@ func (v *svc) endTreeWith(stop process.Stop) {
 			ev.kind, ev.err = evStuck, err
 		}
 		term.settled()
-		if out != nil {
-			drain(out)
-		}
+		drain(out)
 		v.post(ev)
 	}()
 }
