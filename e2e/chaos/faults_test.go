@@ -47,9 +47,10 @@ func (p *project) drive() {
 		if p.rng.IntN(2) == 0 {
 			p.pause(time.Duration(p.rng.IntN(1500)) * time.Microsecond)
 		}
+		began := time.Now()
 		f.apply(p, d)
 		if _, ok := p.reach(); ok {
-			p.count(f.name)
+			p.count(f.name, time.Since(began))
 		}
 	}
 }

@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/pprof"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -29,6 +31,8 @@ type harness struct {
 
 	mu         sync.Mutex // guards all below
 	faults     map[string]int
+	took       map[string]time.Duration
+	worst      map[string]time.Duration
 	violations []string
 	checked    int // answers in histories that were checked
 	daemons    int // that have answered
@@ -44,15 +48,22 @@ func harnessMain() int {
 		fmt.Fprintln(os.Stderr, err)
 		return 2
 	}
-	h := &harness{config: c, began: time.Now(), faults: map[string]int{}}
+	h := &harness{config: c, began: time.Now(), faults: map[string]int{}, took: map[string]time.Duration{}, worst: map[string]time.Duration{}}
 	h.ctx, h.cancel = context.WithTimeout(context.Background(), c.Duration)
 	defer h.cancel()
 	if err := h.setUp(); err != nil {
 		fmt.Fprintln(os.Stderr, "set up:", err)
 		return 2
 	}
+	f, _ := os.Create("/tmp/chaos.prof")
+	_ = pprof.StartCPUProfile(f)
 	took := h.run()
+	pprof.StopCPUProfile()
+	var u syscall.Rusage
+	_ = syscall.Getrusage(0, &u)
+	fmt.Println("SELF", time.Duration(u.Utime.Nano()), time.Duration(u.Stime.Nano()), time.Since(h.began))
 	h.end()
+	fmt.Println("END", time.Since(h.began))
 	h.report(took)
 	if len(h.violations) > 0 {
 		return 1
@@ -69,12 +80,14 @@ func (h *harness) setUp() error {
 		if len(h.Only) > 0 && !slices.Contains(h.Only, k.name) {
 			continue
 		}
-		p, err := newProject(h, k, uint64(i))
-		if err != nil {
-			return fmt.Errorf("%s: %w", k.name, err)
-		}
-		if p != nil {
-			h.projects = append(h.projects, p)
+		for n := range max(k.copies, 1) {
+			p, err := newProject(h, *k, fmt.Sprintf("%s-%d", k.name, n), uint64(i*100+n))
+			if err != nil {
+				return fmt.Errorf("%s: %w", k.name, err)
+			}
+			if p != nil {
+				h.projects = append(h.projects, p)
+			}
 		}
 	}
 	h.ctx, h.cancel = context.WithTimeout(context.Background(), h.Duration) // from now on
@@ -124,11 +137,13 @@ func (h *harness) violated(format string, args ...any) {
 	}
 }
 
-// count counts a fault that was applied and survived.
-func (h *harness) count(kind string) {
+// count counts a fault that was applied and survived, and what it took until a client had an answer again.
+func (h *harness) count(kind string, took time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.faults[kind]++
+	h.took[kind] += took
+	h.worst[kind] = max(h.worst[kind], took)
 }
 
 func (h *harness) report(took time.Duration) {
@@ -142,7 +157,8 @@ func (h *harness) report(took time.Duration) {
 	}
 	slices.Sort(names)
 	for _, name := range names {
-		fmt.Printf("%7d  %s\n", h.faults[name], name)
+		mean := h.took[name] / time.Duration(h.faults[name])
+		fmt.Printf("%7d  %s (%v, %v at worst)\n", h.faults[name], name, mean.Round(100*time.Microsecond), h.worst[name].Round(time.Millisecond))
 	}
 	fmt.Printf("%7d  faults in %.1f s, of %d kinds, %.0f a second\n", total, took.Seconds(), len(names), float64(total)/took.Seconds())
 	fmt.Printf("%7d  calls of clients (%d of them processes of hob), %d of them refused with the fault as the reason\n",

@@ -190,7 +190,7 @@ func (p *project) ask() {
 				a.c.Close()
 			}
 		}
-		p.pause(time.Duration(500+rng.IntN(2000)) * time.Microsecond)
+		p.pause(time.Duration(2000+rng.IntN(6000)) * time.Microsecond)
 	}
 }
 
@@ -207,7 +207,7 @@ func (p *project) pin(a *asker, client int) {
 		case !errors.Is(err, errNoWelcome):
 			return
 		}
-		p.pause(2 * time.Millisecond)
+		p.pause(6 * time.Millisecond)
 	}
 }
 

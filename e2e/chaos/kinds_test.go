@@ -11,14 +11,14 @@ var noSpace = []string{"no space left on device", "ENOSPC", "SIGKILL"}
 
 // kinds are the projects. Each is there for another guess of the witness: see files.
 var kinds = []*kind{
-	{name: "killed", racers: 2, files: untended, refused: killed, faults: []fault{
+	{name: "killed", copies: 6, racers: 1, files: untended, refused: killed, faults: []fault{
 		{"SIGKILL of hobd", 6, send(unix.SIGKILL)},
 		{"SIGKILL of hobd and of the next one as it starts", 2, killStarting},
 		{"SIGKILL of a client that starts hobd", 1, killClient},
 		{"SIGSTOP and SIGCONT of hobd", 6, pauseDaemon},
 		{"no descriptors (EMFILE)", 3, starve},
 	}},
-	{name: "stopped", racers: 2, files: kept, refused: killed, faults: []fault{
+	{name: "stopped", copies: 4, racers: 1, files: kept, refused: killed, faults: []fault{
 		{"SIGTERM of hobd", 4, send(unix.SIGTERM)},
 		{"hob daemon stop", 3, stopByCall("hob.stop")},
 		{"hob daemon restart", 2, stopByCall("hob.retire")},
@@ -26,7 +26,7 @@ var kinds = []*kind{
 		{"SIGSTOP and SIGCONT of hobd", 6, pauseDaemon},
 		{"upgrade in place", 1, upgrade},
 	}},
-	{name: "robbed", racers: 1, refused: killed, faults: []fault{
+	{name: "robbed", copies: 5, racers: 1, refused: killed, faults: []fault{
 		{"rm of the lock", 4, remove("LOCK")},
 		{"rm of the lock of a stopped hobd", 4, fence},
 		{"rm of the socket", 4, remove("hob.sock")},

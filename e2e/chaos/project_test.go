@@ -22,6 +22,7 @@ import (
 // kind is what a project is there for.
 type kind struct {
 	name    string
+	copies  int     // how many such projects there are; 0: one
 	racers  int     // clients that call all the time
 	faults  []fault // that its daemon and its files have to bear
 	toml    string  // hob.toml; "": there are no services
@@ -63,15 +64,15 @@ type project struct {
 	mute     atomic.Int64 // >0: the disk is full, or was a moment ago
 }
 
-func newProject(h *harness, k *kind, n uint64) (*project, error) {
-	p := &project{harness: h, kind: k, dir: filepath.Join(h.Base, k.name), state: filepath.Join(h.Base, "state"), hobd: filepath.Join(h.Bin, "hobd"),
+func newProject(h *harness, k kind, name string, n uint64) (*project, error) {
+	p := &project{harness: h, kind: &k, dir: filepath.Join(h.Base, name), state: filepath.Join(h.Base, "state"), hobd: filepath.Join(h.Bin, "hobd"),
 		rng: rand.New(rand.NewPCG(h.Seed, n)), seed: n}
 	p.history.p, p.lives.p = p, p
 	if err := os.Mkdir(p.dir, 0o755); err != nil {
 		return nil, err
 	}
 	if k.disk != "" {
-		p.state = filepath.Join(h.Base, "disk-"+k.name)
+		p.state = filepath.Join(h.Base, "disk-"+name)
 		if ok, err := p.mountDisk(); err != nil || !ok {
 			return nil, err
 		}
