@@ -85,7 +85,7 @@ func (s *server) check() {
 	if !s.lock.Load().Current() && !s.relock() {
 		return
 	}
-	if s.listener.Published() && s.identityThere() {
+	if s.listener.Published() && s.identityThere() || fault.Mutant("nothing is mended") {
 		return
 	}
 	if err := s.republish(); err != nil {
@@ -176,6 +176,10 @@ const grace = 2 * time.Second
 func (s *server) stop(why stopRequest) {
 	s.log.Info("stopping", "reason", why.Reason, "keep", why.Keep)
 	s.conns.drain(why.Reason)
+	if fault.Mutant("lock released before the cleanup") {
+		s.lock.Load().Close()
+		s.guard.Close()
+	}
 	s.mu.Lock()
 	l := s.listener
 	if !why.Yield {
@@ -199,6 +203,9 @@ func (s *server) stop(why stopRequest) {
 		_ = instance.Remove(s.dir, instance.PidName)
 		fault.Point("daemon.stop.pid-removed")
 		_ = s.writeRecord(lock.Gone)
+		if fault.Mutant("lock file removed at the end") {
+			_ = os.Remove(s.inst.LockPath())
+		}
 	}
 	s.log.Info("stopped")
 }

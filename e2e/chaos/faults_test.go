@@ -448,7 +448,7 @@ func (p *project) slowDown() (bool, error) {
 	}
 	var cases strings.Builder
 	const variants = 32
-	calls := []string{"flock", "unlinkat", "renameat", "renameat2", "bind", "listen", "openat", "fstat", "newfstatat", "write", "splice", "pwrite64", "connect", "accept4", "exit_group"}
+	calls := p.kind.strace
 	for i := range variants {
 		call := calls[p.rng.IntN(len(calls))]
 		at := []string{"delay_enter", "delay_exit"}[p.rng.IntN(2)]
@@ -501,5 +501,28 @@ func killService(daemon bool) func(*project, proc) {
 			d.signal(unix.SIGKILL)
 		}
 		p.until(func() bool { return p.tryStart("crasher") == nil || p.ctx.Err() != nil })
+	}
+}
+
+// untraced is for a fault that ends hobd: its strace, which follows services as well, ends then, too. One that was
+// about to hold a thread up when that was killed would keep it, and with it the lock, for ever.
+func untraced(f func(*project, proc)) func(*project, proc) {
+	return func(p *project, d proc) {
+		var tracer int
+		status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", d.pid))
+		if _, rest, ok := strings.Cut(string(status), "TracerPid:"); ok {
+			_, _ = fmt.Sscan(rest, &tracer)
+		}
+		t, ok := statOf(tracer)
+		f(p, d)
+		if !ok {
+			return
+		}
+		go func() {
+			for deadline := time.Now().Add(500 * time.Millisecond); d.lives() && time.Now().Before(deadline); {
+				time.Sleep(5 * time.Millisecond)
+			}
+			t.signal(unix.SIGKILL)
+		}()
 	}
 }

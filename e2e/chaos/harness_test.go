@@ -7,13 +7,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime/pprof"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // harness is one run.
@@ -55,15 +55,8 @@ func harnessMain() int {
 		fmt.Fprintln(os.Stderr, "set up:", err)
 		return 2
 	}
-	f, _ := os.Create("/tmp/chaos.prof")
-	_ = pprof.StartCPUProfile(f)
 	took := h.run()
-	pprof.StopCPUProfile()
-	var u syscall.Rusage
-	_ = syscall.Getrusage(0, &u)
-	fmt.Println("SELF", time.Duration(u.Utime.Nano()), time.Duration(u.Stime.Nano()), time.Since(h.began))
 	h.end()
-	fmt.Println("END", time.Since(h.began))
 	h.report(took)
 	if len(h.violations) > 0 {
 		return 1
@@ -80,7 +73,7 @@ func (h *harness) setUp() error {
 		if len(h.Only) > 0 && !slices.Contains(h.Only, k.name) {
 			continue
 		}
-		for n := range max(k.copies, 1) {
+		for n := range h.copies(k) {
 			p, err := newProject(h, *k, fmt.Sprintf("%s-%d", k.name, n), uint64(i*100+n))
 			if err != nil {
 				return fmt.Errorf("%s: %w", k.name, err)
@@ -92,6 +85,13 @@ func (h *harness) setUp() error {
 	}
 	h.ctx, h.cancel = context.WithTimeout(context.Background(), h.Duration) // from now on
 	return nil
+}
+
+func (h *harness) copies(k *kind) int {
+	if h.Few {
+		return 1
+	}
+	return max(k.copies, 1)
 }
 
 // run lets the faults loose until time is up.
@@ -113,15 +113,35 @@ func (h *harness) run() (took time.Duration) {
 	return took
 }
 
-// end stops everything and looks for what is left.
+// end stops everything and looks for what is left. What has been found to be wrong already is ended without ceremony.
 func (h *harness) end() {
+	enough := h.Stop && h.anyViolation()
 	for _, p := range h.projects {
-		p.end()
+		if !enough {
+			p.end()
+		}
 	}
 	if h.kernel != nil {
 		h.kernel.close()
 	}
-	h.nothingLeft()
+	if !enough {
+		h.nothingLeft()
+	}
+	for deadline := time.Now().Add(h.Patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		left := h.processesLeft()
+		if len(left) == 0 {
+			break
+		}
+		for _, p := range left {
+			p.signal(unix.SIGKILL)
+		}
+	}
+}
+
+func (h *harness) anyViolation() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.violations) > 0
 }
 
 // violated notes that hob has broken a promise.
@@ -177,14 +197,14 @@ func (h *harness) report(took time.Duration) {
 
 // nothingLeft looks for processes and half-made files.
 func (h *harness) nothingLeft() {
-	var left []string
+	var left []proc
 	for deadline := time.Now().Add(h.Patience); ; time.Sleep(10 * time.Millisecond) {
 		if left = h.processesLeft(); len(left) == 0 || time.Now().After(deadline) {
 			break
 		}
 	}
-	for _, l := range left {
-		h.violated("left over: process %s", l)
+	for _, p := range left {
+		h.violated("left over: process %d: %s", p.pid, strings.Join(cmdline(p.pid), " "))
 	}
 	for _, p := range h.projects {
 		entries, _ := filepath.Glob(filepath.Join(p.instance, "*"))
@@ -201,7 +221,7 @@ func (h *harness) nothingLeft() {
 var places = []string{"meta.json", "state", "env", "svc", "fifo", "notify", "log", "sock", "settings.json", "sentry.pid"}
 
 // processesLeft are those whose files are this run's; in a pid namespace of our own, all.
-func (h *harness) processesLeft() (left []string) {
+func (h *harness) processesLeft() (left []proc) {
 	for _, pid := range allPids() {
 		p, ok := statOf(pid)
 		if !ok || p.gone || pid == 1 || pid == os.Getpid() || p.ppid == 0 {
@@ -211,7 +231,7 @@ func (h *harness) processesLeft() (left []string) {
 		if !h.Private && !strings.HasPrefix(variable(pid, "HOB_STATE_DIR"), h.Base+"/") && !strings.Contains(line, h.Base+"/") {
 			continue
 		}
-		left = append(left, fmt.Sprintf("%d: %s", pid, line))
+		left = append(left, p)
 	}
 	return left
 }

@@ -70,12 +70,18 @@ var kinds = []*kind{
 		{"no inodes", 2, full(true, false)},
 		{"no inodes and SIGKILL", 1, full(true, true)},
 	}},
-	{name: "slow", racers: 2, files: kept, strace: true, refused: killed, faults: []fault{
-		{"delays at system calls, SIGKILL", 3, send(unix.SIGKILL)},
-		{"delays at system calls, SIGTERM", 3, send(unix.SIGTERM)},
-		{"delays at system calls, hob daemon stop", 2, stopByCall("hob.stop")},
+	{name: "slow", racers: 1, files: kept, strace: []string{"flock", "unlinkat", "renameat", "renameat2", "bind", "listen", "openat", "fstat", "newfstatat", "write",
+		"connect", "accept4", "exit_group"}, refused: killed, faults: []fault{
+		{"delays at system calls, SIGKILL", 3, untraced(send(unix.SIGKILL))},
+		{"delays at system calls, SIGTERM", 3, untraced(send(unix.SIGTERM))},
+		{"delays at system calls, hob daemon stop", 2, untraced(stopByCall("hob.stop"))},
 		{"delays at system calls, SIGSTOP and SIGCONT", 2, pauseDaemon},
 	}},
+	{name: "slow-serving", files: kept, strace: []string{"pwrite64", "pwrite64", "splice", "flock", "renameat", "openat"}, refused: killed, faults: []fault{
+		{"delays at system calls, SIGKILL with services", 6, untraced(send(unix.SIGKILL))},
+		{"delays at system calls, SIGKILL of hobd and sentry", 2, untraced(killBoth)},
+		{"delays at system calls, SIGKILL of the sentry", 1, killSentry},
+	}, toml: "[services.writer]\nrun = [WRITER, '1ms']\n"},
 	{name: "idle", files: kept, refused: killed, faults: []fault{
 		{"idle exit beside a lease", 1, lease},
 	}, setUp: func(p *project) error { return p.configure("[daemon]\nidle_exit = '60ms'\n") }},

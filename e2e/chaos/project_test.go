@@ -22,13 +22,13 @@ import (
 // kind is what a project is there for.
 type kind struct {
 	name    string
-	copies  int     // how many such projects there are; 0: one
-	racers  int     // clients that call all the time
-	faults  []fault // that its daemon and its files have to bear
-	toml    string  // hob.toml; "": there are no services
-	files   files   // who removes files
-	disk    string  // options of a file system of its own; "": there is none
-	strace  bool    // hobd is delayed at system calls
+	copies  int      // how many such projects there are; 0: one
+	racers  int      // clients that call all the time
+	faults  []fault  // that its daemon and its files have to bear
+	toml    string   // hob.toml; "": there are no services
+	files   files    // who removes files
+	disk    string   // options of a file system of its own; "": there is none
+	strace  []string // system calls at which hobd is delayed; none: it is not
 	setUp   func(p *project) error
 	refused []string // an error of a client that has one of these in it is right, here
 }
@@ -77,7 +77,7 @@ func newProject(h *harness, k kind, name string, n uint64) (*project, error) {
 			return nil, err
 		}
 	}
-	if k.strace {
+	if len(k.strace) > 0 {
 		if ok, err := p.slowDown(); err != nil || !ok {
 			return nil, err
 		}
@@ -209,7 +209,9 @@ func (p *project) failed(text string) {
 // explained: the error says what the fault was, so that a person would know what to do.
 func (p *project) explained(text string) bool {
 	for _, words := range p.kind.refused {
-		if strings.Contains(text, words) {
+		// That it was killed says nothing about the next one, so it is no reason not to try.
+		given := p.kind.disk == "" && strings.Contains(text, "attempts failed within")
+		if strings.Contains(text, words) && !given {
 			return true
 		}
 	}
