@@ -5,6 +5,7 @@ package chaos
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -89,7 +90,7 @@ func (h *harness) setUp() error {
 
 func (h *harness) copies(k *kind) int {
 	if h.Few {
-		return 1
+		return min(max(k.copies, 1), 2)
 	}
 	return max(k.copies, 1)
 }
@@ -207,6 +208,12 @@ func (h *harness) nothingLeft() {
 		h.violated("left over: process %d: %s", p.pid, strings.Join(cmdline(p.pid), " "))
 	}
 	for _, p := range h.projects {
+		_ = filepath.WalkDir(p.instance, func(path string, _ fs.DirEntry, err error) error {
+			if err == nil && filepath.Dir(path) != p.instance && strings.Contains(filepath.Base(path), ".new-") {
+				h.violated("%s: left over: file %s", p.kind.name, path)
+			}
+			return nil
+		})
 		entries, _ := filepath.Glob(filepath.Join(p.instance, "*"))
 		for _, e := range entries {
 			name := filepath.Base(e)

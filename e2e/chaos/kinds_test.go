@@ -37,7 +37,7 @@ var kinds = []*kind{
 		{"rm of everything", 1, remove(".", "LOCK")},
 		{"rm of everything and SIGKILL", 1, removeAndKill(".", "LOCK")},
 		{"rm of the lock and SIGKILL", 1, removeAndKill("LOCK")},
-		{"forged pid file", 1, forge},
+		{"forged pid file", 2, forge},
 		{"SIGSTOP and SIGCONT of hobd", 4, pauseDaemon},
 		{"no descriptors (EMFILE)", 1, starve},
 	}},

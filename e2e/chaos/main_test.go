@@ -41,7 +41,7 @@ type config struct {
 	Bin      string   // hob, hobd and hobd-next
 	Only     []string // kinds of projects; none: all
 	Stop     bool     // at the first violation
-	Few      bool     // one project of each kind
+	Few      bool     // two projects of each kind at most
 	Private  bool     // it runs in pid and mount namespaces of its own
 }
 

@@ -24,7 +24,7 @@ var mutants = map[string][]string{
 	"welcome without a look at the lock":                  {"robbed"},
 	"leases are not counted":                              {"idle"},
 	"the lock's inode is not compared":                    {"robbed"},
-	"services inherit the daemon's lock":                  {"serving"},
+	"children inherit the daemon's lock":                  {"serving"},
 	"no guard":                                            {"robbed"},
 	"a client removes a socket where nobody answers":      {"killed"},
 	"a starter removes the socket before it has the lock": {"killed"},

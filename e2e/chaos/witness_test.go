@@ -88,13 +88,16 @@ func (h *harness) lookAtProcesses() {
 			continue
 		}
 		mark := variable(pid, "HOB_ID")
-		if mark == "" {
+		if mark == "" && !isChildSentry(before) {
 			continue
 		}
 		for _, path := range opened(pid) {
-			if name := filepath.Base(path); strings.HasPrefix(name, "instance-") && strings.HasSuffix(strings.TrimSuffix(name, " (deleted)"), ".lock") && before.lives() {
-				h.violated("the service %s (pid %d) has the lock of the instance open", mark, pid)
+			if name := filepath.Base(path); strings.HasPrefix(name, "instance-") && strings.HasSuffix(strings.TrimSuffix(name, " (deleted)"), ".lock") && before.lives() && (mark != "" || isChildSentry(before)) {
+				h.violated("the sentry or service %s (pid %d) has the lock of the instance open", mark, pid)
 			}
+		}
+		if mark == "" {
+			continue
 		}
 		name := mark[:max(0, strings.LastIndexByte(mark, '/'))]
 		if other, twice := seen[name]; twice && other.lives() && before.lives() && other.lives() {
@@ -102,6 +105,16 @@ func (h *harness) lookAtProcesses() {
 		}
 		seen[name] = before
 	}
+}
+
+// isChildSentry: it is a sentry whose hobd lives, so it is no client yet.
+func isChildSentry(p proc) bool {
+	if a := cmdline(p.pid); len(a) < 3 || a[1] != "sentry" {
+		return false
+	}
+	parent, ok := statOf(p.ppid)
+	now, _ := statOf(p.pid)
+	return ok && p.ppid != 1 && now.ppid == parent.pid && parent.lives()
 }
 
 // complaints looks at what services say of themselves, at how often they were started, and whether hobd had to mend what nobody has broken.

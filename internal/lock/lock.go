@@ -68,7 +68,7 @@ func TryAcquire(dir *os.File, name string) (*Lock, error) {
 // close-on-exec, takes the lock again (no more than a check when it is held), and verifies that
 // the path still names it.
 func FromFile(f *os.File, dir *os.File, name string) (*Lock, error) {
-	if !fault.Mutant("services inherit the daemon's lock") {
+	if !fault.Mutant("children inherit the daemon's lock") {
 		unix.CloseOnExec(int(f.Fd()))
 	}
 	if err := flock(f); err != nil {
