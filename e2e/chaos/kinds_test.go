@@ -4,21 +4,19 @@ package chaos
 
 import "golang.org/x/sys/unix"
 
-// killed are reasons that a client may give when the daemons that it starts are killed one after the other.
-var killed = []string{"SIGKILL", "terminated", "SIGTERM"}
-
-var noSpace = []string{"no space left on device", "ENOSPC", "SIGKILL"}
+// noSpace is what a client may fail with where the disk is full: it says so.
+var noSpace = []string{"no space left on device", "ENOSPC"}
 
 // kinds are the projects. Each is there for another guess of the witness: see files.
 var kinds = []*kind{
-	{name: "killed", copies: 6, racers: 1, files: untended, refused: killed, faults: []fault{
+	{name: "killed", copies: 6, racers: 1, files: untended, faults: []fault{
 		{"SIGKILL of hobd", 6, send(unix.SIGKILL)},
 		{"SIGKILL of hobd and of the next one as it starts", 2, killStarting},
 		{"SIGKILL of a client that starts hobd", 1, killClient},
 		{"SIGSTOP and SIGCONT of hobd", 6, pauseDaemon},
 		{"no descriptors (EMFILE)", 3, starve},
 	}},
-	{name: "stopped", copies: 4, racers: 1, files: kept, refused: killed, faults: []fault{
+	{name: "stopped", copies: 4, racers: 1, files: kept, faults: []fault{
 		{"SIGTERM of hobd", 4, send(unix.SIGTERM)},
 		{"hob daemon stop", 3, stopByCall("hob.stop")},
 		{"hob daemon restart", 2, stopByCall("hob.retire")},
@@ -26,7 +24,7 @@ var kinds = []*kind{
 		{"SIGSTOP and SIGCONT of hobd", 6, pauseDaemon},
 		{"upgrade in place", 1, upgrade},
 	}},
-	{name: "robbed", copies: 5, racers: 1, refused: killed, faults: []fault{
+	{name: "robbed", copies: 5, racers: 1, faults: []fault{
 		{"rm of the lock", 4, remove("LOCK")},
 		{"rm of the lock of a stopped hobd", 4, fence},
 		{"rm of the socket", 4, remove("hob.sock")},
@@ -41,7 +39,7 @@ var kinds = []*kind{
 		{"SIGSTOP and SIGCONT of hobd", 4, pauseDaemon},
 		{"no descriptors (EMFILE)", 1, starve},
 	}},
-	{name: "serving", racers: 1, files: kept, refused: killed, faults: []fault{
+	{name: "serving", racers: 1, files: kept, faults: []fault{
 		{"SIGKILL of hobd with services", 4, send(unix.SIGKILL)},
 		{"SIGKILL of the sentry", 3, killSentry},
 		{"SIGKILL of hobd and sentry", 2, killBoth},
@@ -53,7 +51,7 @@ var kinds = []*kind{
 		{"SIGKILL of a service", 2, killService(false)},
 		{"SIGKILL of a service and of hobd", 1, killService(true)},
 	}, toml: "[services.writer]\nrun = [WRITER, '10ms']\n[services.crasher]\nrun = [WRITER, '20ms']\n"},
-	{name: "wiped", racers: 1, refused: killed, faults: []fault{
+	{name: "wiped", racers: 1, faults: []fault{
 		{"rm of a service's state", 3, removeQuietly("state/writer.json")},
 		{"rm of a service's state and SIGKILL", 2, removeAndKill("state")},
 		{"rm of a service's lock and SIGKILL", 2, removeAndKill("svc/writer.lock")},
@@ -71,18 +69,18 @@ var kinds = []*kind{
 		{"no inodes and SIGKILL", 1, full(true, true)},
 	}},
 	{name: "slow", racers: 1, files: kept, strace: []string{"flock", "unlinkat", "renameat", "renameat2", "bind", "listen", "openat", "fstat", "newfstatat", "write",
-		"connect", "accept4", "exit_group"}, refused: killed, faults: []fault{
+		"connect", "accept4", "exit_group"}, faults: []fault{
 		{"delays at system calls, SIGKILL", 3, untraced(send(unix.SIGKILL))},
 		{"delays at system calls, SIGTERM", 3, untraced(send(unix.SIGTERM))},
 		{"delays at system calls, hob daemon stop", 2, untraced(stopByCall("hob.stop"))},
 		{"delays at system calls, SIGSTOP and SIGCONT", 2, pauseDaemon},
 	}},
-	{name: "slow-serving", files: kept, strace: []string{"pwrite64", "pwrite64", "splice", "flock", "renameat", "openat"}, refused: killed, faults: []fault{
+	{name: "slow-serving", files: kept, strace: []string{"pwrite64", "pwrite64", "splice", "flock", "renameat", "openat"}, faults: []fault{
 		{"delays at system calls, SIGKILL with services", 6, untraced(send(unix.SIGKILL))},
 		{"delays at system calls, SIGKILL of hobd and sentry", 2, untraced(killBoth)},
 		{"delays at system calls, SIGKILL of the sentry", 1, killSentry},
 	}, toml: "[services.writer]\nrun = [WRITER, '1ms']\n"},
-	{name: "idle", files: kept, refused: killed, faults: []fault{
+	{name: "idle", files: kept, faults: []fault{
 		{"idle exit beside a lease", 1, lease},
 	}, setUp: func(p *project) error { return p.configure("[daemon]\nidle_exit = '60ms'\n") }},
 }

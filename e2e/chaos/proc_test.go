@@ -89,13 +89,21 @@ func cmdline(pid int) []string {
 	return strings.Split(string(text), "\x00")
 }
 
-// opened gives the paths of what a process has open.
-func opened(pid int) []string {
-	dir := fmt.Sprintf("/proc/%d/fd", pid)
+// written gives the paths of what a process has open for reading and writing, as the lock of an instance is by those who have it:
+// who only reads the record in it has it open for reading.
+func written(pid int) []string {
+	dir := fmt.Sprintf("/proc/%d/fd/", pid)
 	entries, _ := os.ReadDir(dir)
 	var paths []string
 	for _, e := range entries {
-		if to, err := os.Readlink(dir + "/" + e.Name()); err == nil {
+		to, err := os.Readlink(dir + e.Name())
+		if err != nil || !strings.HasPrefix(to, "/") {
+			continue
+		}
+		info, _ := os.ReadFile(fmt.Sprintf("/proc/%d/fdinfo/%s", pid, e.Name()))
+		_, rest, _ := strings.Cut(string(info), "flags:")
+		first, _, _ := strings.Cut(strings.TrimSpace(rest), "\n")
+		if flags, err := strconv.ParseUint(first, 8, 64); err == nil && flags&unix.O_ACCMODE == unix.O_RDWR {
 			paths = append(paths, to)
 		}
 	}

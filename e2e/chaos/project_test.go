@@ -209,9 +209,7 @@ func (p *project) failed(text string) {
 // explained: the error says what the fault was, so that a person would know what to do.
 func (p *project) explained(text string) bool {
 	for _, words := range p.kind.refused {
-		// That it was killed says nothing about the next one, so it is no reason not to try.
-		given := p.kind.disk == "" && strings.Contains(text, "attempts failed within")
-		if strings.Contains(text, words) && !given {
+		if strings.Contains(text, words) {
 			return true
 		}
 	}

@@ -91,9 +91,9 @@ func (h *harness) lookAtProcesses() {
 		if mark == "" && !isChildSentry(before) {
 			continue
 		}
-		for _, path := range opened(pid) {
+		for _, path := range written(pid) {
 			if name := filepath.Base(path); strings.HasPrefix(name, "instance-") && strings.HasSuffix(strings.TrimSuffix(name, " (deleted)"), ".lock") && before.lives() && (mark != "" || isChildSentry(before)) {
-				h.violated("the sentry or service %s (pid %d) has the lock of the instance open", mark, pid)
+				h.violated("pid %d (%v %s), child of %d (%v), has the lock open: %s", pid, cmdline(pid), mark, before.ppid, cmdline(before.ppid), path)
 			}
 		}
 		if mark == "" {
@@ -114,7 +114,8 @@ func isChildSentry(p proc) bool {
 	}
 	parent, ok := statOf(p.ppid)
 	now, _ := statOf(p.pid)
-	return ok && p.ppid != 1 && now.ppid == parent.pid && parent.lives()
+	by := cmdline(p.ppid) // not a sentry itself: then this is a hobd that is about to be executed
+	return ok && len(by) > 1 && strings.HasPrefix(filepath.Base(by[0]), "hobd") && by[1] != "sentry" && now.ppid == parent.pid && parent.lives()
 }
 
 // complaints looks at what services say of themselves, at how often they were started, and whether hobd had to mend what nobody has broken.
