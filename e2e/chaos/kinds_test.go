@@ -13,7 +13,7 @@ var kinds = []*kind{
 		{"SIGKILL of hobd", 6, send(unix.SIGKILL)},
 		{"SIGKILL of hobd and of the next one as it starts", 2, killStarting},
 		{"SIGKILL of a client that starts hobd", 1, killClient},
-		{"SIGSTOP and SIGCONT of hobd", 6, pauseDaemon},
+		{"SIGSTOP and SIGCONT of hobd", 8, pauseDaemon},
 		{"no descriptors (EMFILE)", 3, starve},
 	}},
 	{name: "stopped", copies: 4, racers: 1, files: kept, faults: []fault{
@@ -21,7 +21,7 @@ var kinds = []*kind{
 		{"hob daemon stop", 3, stopByCall("hob.stop")},
 		{"hob daemon restart", 2, stopByCall("hob.retire")},
 		{"SIGKILL of hobd", 2, send(unix.SIGKILL)},
-		{"SIGSTOP and SIGCONT of hobd", 6, pauseDaemon},
+		{"SIGSTOP and SIGCONT of hobd", 8, pauseDaemon},
 		{"upgrade in place", 1, upgrade},
 	}},
 	{name: "robbed", copies: 5, racers: 1, faults: []fault{
@@ -50,7 +50,7 @@ var kinds = []*kind{
 		{"SIGKILL in an upgrade", 2, killUpgrading},
 		{"SIGKILL of a service", 2, killService(false)},
 		{"SIGKILL of a service and of hobd", 1, killService(true)},
-	}, toml: "[services.writer]\nrun = [WRITER, '10ms']\n[services.crasher]\nrun = [WRITER, '20ms']\n"},
+	}, toml: "[services.writer]\nrun = [WRITER, '10ms']\nlog = { max = '10GB' }\n[services.crasher]\nrun = [WRITER, '20ms']\n"},
 	{name: "wiped", racers: 1, faults: []fault{
 		{"rm of a service's state", 3, removeQuietly("state/writer.json")},
 		{"rm of a service's state and SIGKILL", 2, removeAndKill("state")},
@@ -79,7 +79,7 @@ var kinds = []*kind{
 		{"delays at system calls, SIGKILL with services", 6, untraced(send(unix.SIGKILL))},
 		{"delays at system calls, SIGKILL of hobd and sentry", 2, untraced(killBoth)},
 		{"delays at system calls, SIGKILL of the sentry", 1, killSentry},
-	}, toml: "[services.writer]\nrun = [WRITER, '1ms']\n"},
+	}, toml: "[services.writer]\nrun = [WRITER, '2ms']\nlog = { max = '10GB' }\n"},
 	{name: "idle", files: kept, faults: []fault{
 		{"idle exit beside a lease", 1, lease},
 	}, setUp: func(p *project) error { return p.configure("[daemon]\nidle_exit = '60ms'\n") }},
