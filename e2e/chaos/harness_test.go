@@ -108,6 +108,9 @@ func (h *harness) run() (took time.Duration) {
 		wg.Go(func() { p.watch() })
 	}
 	wg.Go(h.scan)
+	if h.kernel == nil {
+		wg.Go(h.sharedLocks)
+	}
 	<-h.ctx.Done()
 	took = time.Since(began)
 	wg.Wait()

@@ -13,9 +13,11 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"testing"
 	"time"
 
 	"github.com/anishathalye/porcupine"
+	"github.com/stretchr/testify/require"
 )
 
 // The witness asks, over the socket and by itself: which daemon are you? A daemon is known by the instant at which it came to be, which
@@ -250,4 +252,30 @@ func (l *lives) saw(pid int) {
 func (p *project) logTail() string {
 	text, _ := os.ReadFile(p.path("hobd.log"))
 	return string(text[max(0, len(text)-1500):])
+}
+
+// TestHistoryKnowsWhatCanNotBe: an earlier daemon that answers after a later one has, whether or not a piece of the history was checked in between;
+// not one whose answer was on its way.
+func TestHistoryKnowsWhatCanNotBe(t *testing.T) {
+	for name, c := range map[string]struct {
+		second [2]int64 // of the earlier daemon: asked, answered; the later one's is from 10 to 20
+		bad    bool
+	}{
+		"after":      {[2]int64{21, 30}, true},
+		"meanwhile":  {[2]int64{19, 30}, false},
+		"all around": {[2]int64{5, 30}, false},
+		"before":     {[2]int64{5, 9}, false},
+	} {
+		for _, pieces := range []bool{false, true} {
+			p := &project{harness: &harness{}, kind: &kind{name: name}}
+			p.history.p = p
+			p.history.add(1, 10, 20, 2000)
+			if pieces {
+				p.history.check()
+			}
+			p.history.add(2, c.second[0], c.second[1], 1000)
+			p.history.check()
+			require.Equal(t, c.bad, len(p.violations) > 0, "%s, in pieces: %v", name, pieces)
+		}
+	}
 }
