@@ -3,7 +3,9 @@
 PREFIX   ?= $(HOME)/.local
 FUZZTIME ?= 3000000x
 TIMEOUT  ?= 20m
-CHAOS    ?= 300 5ms
+CRASHES  ?= 300 5ms
+DURATION ?= 55s
+MUTANTS  ?= full
 MODEL    ?= full
 SWEEP    ?= full
 
@@ -62,9 +64,10 @@ fmt-check:
 	@out=$$(gofmt -l .) && test -z "$$out" || { echo "gofmt would change: $$out"; exit 1; }
 
 .PHONY: vet
-vet: ## go vet for Linux, for macOS and with fault points; build for macOS
+vet: ## go vet for Linux, for macOS, with fault points and with planted bugs; build for macOS
 	go vet ./...
 	go vet -tags hobfault ./...
+	go vet -tags hobfault,mutant ./...
 	$(DARWIN) go vet ./...
 	$(DARWIN) go build ./...
 
@@ -99,8 +102,16 @@ fuzz: ## every fuzz test, each 3,000,000 times, or for FUZZTIME; make check does
 	$(FUZZTMP) sh scripts/fuzz.sh '$(FUZZTIME)'
 
 .PHONY: chaos
-chaos: ## SIGKILL of hobd 300 times under services that log and crash; make test does it 20 times
-	$(if $(RACE),CGO_ENABLED=1) HOB_CHAOS='$(CHAOS)' go test $(RACE) -count=1 -timeout 60m -v -run '^TestChaos$$' ./e2e
+chaos: ## faults of fifty kinds for DURATION, with a witness of its own; HOB_CHAOS_SEED repeats one; make test does 6 s of it
+	CHAOS_DURATION='$(DURATION)' go test -count=1 -timeout 60m -v -run '^TestEveryFaultIsSurvived$$' ./e2e/chaos
+
+.PHONY: mutants
+mutants: ## does chaos find each planted bug? MUTANTS names some, with commas; make test looks for four
+	HOB_MUTANTS='$(MUTANTS)' go test -count=1 -timeout 60m -v -run '^TestEveryMutantIsFound$$' ./e2e/chaos
+
+.PHONY: crash
+crash: ## SIGKILL of hobd 300 times under services that log and crash; make test does it 20 times
+	$(if $(RACE),CGO_ENABLED=1) HOB_CRASHES='$(CRASHES)' go test $(RACE) -count=1 -timeout 60m -v -run '^TestCrashes$$' ./e2e
 
 .PHONY: storm
 storm: ## the tests of services on demand and of upgrades with all of their requests, rounds and clients; make test does a part

@@ -172,6 +172,9 @@ func (d *dialer) start(ctx context.Context) (*ipc.Conn, probe.Report, error) {
 		return nil, d.report, err
 	}
 	d.patience.starting()
+	if d.mutated() {
+		return nil, d.report, d.wait(ctx)
+	}
 	c, err := d.starter.Start(ctx)
 	if err == nil {
 		return d.greet(ctx, c)

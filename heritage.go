@@ -108,6 +108,9 @@ func (s *server) keepPlace(files map[string]*os.File) (err error) {
 		return err
 	}
 	files[socketFile] = l
+	if fault.Mutant("the lock is let go of in an upgrade") {
+		_ = unix.Flock(int(s.lock.Load().File().Fd()), unix.LOCK_UN)
+	}
 	if files[lockFile], err = duplicate(s.lock.Load().File()); err != nil {
 		return err
 	}

@@ -33,7 +33,7 @@ var rooms = map[string][]string{
 	"internal/process": {"fault"}, "internal/service": {}, "internal/servicelog": {"fault"}, "internal/version": {},
 	"internal/sdnotify": {}, "internal/sockets": {}, "internal/activation": {"sockets"}, "internal/proxy": {}, "internal/sentry": {"process", "fault"},
 	"internal/tty": {}, "internal/upgrade": {"process"},
-	"e2e": {},
+	"e2e": {}, "e2e/chaos": {},
 }
 
 // only says which rooms alone may import a package from outside, directly.

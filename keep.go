@@ -93,7 +93,7 @@ func (s *server) check() {
 		s.log.Error("look at the lock", "err", err)
 		return
 	}
-	if s.listener.Published() && s.identityThere() {
+	if s.listener.Published() && s.identityThere() || fault.Mutant("nothing is mended") {
 		return
 	}
 	if err := s.republish(); err != nil {
@@ -185,6 +185,10 @@ func (s *server) stop(why stopRequest) {
 	s.log.Info("stopping", "reason", why.Reason, "keep", why.Keep)
 	s.conns.drain(why.Reason)
 	s.own.leave()
+	if fault.Mutant("lock released before the cleanup") {
+		s.lock.Load().Close()
+		s.guard.Close()
+	}
 	s.mu.Lock()
 	l := s.listener
 	if !why.Yield {
@@ -208,6 +212,9 @@ func (s *server) stop(why stopRequest) {
 		_ = instance.Remove(s.dir, instance.PidName)
 		fault.Point("daemon.stop.pid-removed")
 		_ = s.writeRecord(lock.Gone)
+		if fault.Mutant("lock file removed at the end") {
+			_ = os.Remove(s.inst.LockPath())
+		}
 	}
 	s.log.Info("stopped")
 }

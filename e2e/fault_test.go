@@ -251,3 +251,23 @@ func TestLostStateIsRebuilt(t *testing.T) {
 		})
 	}
 }
+
+// TestPsOutlivesTheDaemonItAsked: hobd is killed after it has taken the question, and before it answers. Asking changes nothing, so hob asks the next one.
+func TestPsOutlivesTheDaemonItAsked(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.ok("run", "web", "--", "sleep", "1000")
+	w.killSilently()
+	w.env = []string{"HOB_FAULT=daemon.adopting=sleep"} // so questions have to wait
+	w.ok("daemon", "start")
+	w.env = nil
+	pid, had := w.pid(), w.doc(0, "daemon", "status").Daemon.Connections
+	done := make(chan result, 1)
+	cmd := w.command("ps")
+	go func() { done <- w.run(cmd) }()
+	w.eventually("it has asked", func() bool { return w.doc(0, "daemon", "status").Daemon.Connections > had })
+	w.kill(pid, syscall.SIGKILL)
+	r := <-done
+	require.Zero(t, r.code, r.stderr)
+	require.Contains(t, r.stdout, "running")
+}

@@ -50,15 +50,15 @@ func inPidNamespace(t *testing.T) bool {
 	return false
 }
 
-// stranger is a process that has a pid which somebody else had before. It is stopped, so it keeps every signal that is sent to it.
-type stranger struct {
+// bystander is a process that has a pid which somebody else had before. It is stopped, so it keeps every signal that is sent to it.
+type bystander struct {
 	t   *testing.T
 	cmd *exec.Cmd
 	pid int
 }
 
-// newStranger waits until the pid is free, and gives it to a stranger.
-func newStranger(t *testing.T, pid int) *stranger {
+// newStranger waits until the pid is free, and gives it to a bystander.
+func newStranger(t *testing.T, pid int) *bystander {
 	t.Helper()
 	for range 10_000 {
 		if _, err := process.Stat(pid); !errors.Is(err, os.ErrNotExist) {
@@ -67,7 +67,7 @@ func newStranger(t *testing.T, pid int) *stranger {
 		require.NoError(t, os.WriteFile("/proc/sys/kernel/ns_last_pid", []byte(strconv.Itoa(pid-1)), 0))
 		cmd := exec.Command("sleep", "1000")
 		require.NoError(t, cmd.Start())
-		s := &stranger{t: t, cmd: cmd, pid: cmd.Process.Pid}
+		s := &bystander{t: t, cmd: cmd, pid: cmd.Process.Pid}
 		if s.pid == pid {
 			require.NoError(t, syscall.Kill(pid, syscall.SIGSTOP))
 			for s.state() != 'T' {
@@ -82,7 +82,7 @@ func newStranger(t *testing.T, pid int) *stranger {
 }
 
 // state is 0 when it is gone.
-func (s *stranger) state() byte {
+func (s *bystander) state() byte {
 	info, err := process.Stat(s.pid)
 	if err != nil {
 		return 0
@@ -91,15 +91,15 @@ func (s *stranger) state() byte {
 }
 
 // requireUntouched: nobody has sent it a signal.
-func (s *stranger) requireUntouched(when string) {
+func (s *bystander) requireUntouched(when string) {
 	s.t.Helper()
-	require.Equal(s.t, "T", string(s.state()), "%s: the stranger is not as it was", when)
+	require.Equal(s.t, "T", string(s.state()), "%s: the bystander is not as it was", when)
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.pid))
 	require.NoError(s.t, err)
-	require.Regexp(s.t, `(?m)^SigPnd:\t0+\nShdPnd:\t0+$`, string(status), "%s: the stranger was signalled", when)
+	require.Regexp(s.t, `(?m)^SigPnd:\t0+\nShdPnd:\t0+$`, string(status), "%s: the bystander was signalled", when)
 }
 
-func (s *stranger) end() {
+func (s *bystander) end() {
 	_ = s.cmd.Process.Kill()
 	_ = s.cmd.Wait()
 }
@@ -127,8 +127,8 @@ func TestStrangersHavePidsOfOurs(t *testing.T) {
 	t.Logf("%d pids of others", rounds)
 }
 
-// replaced kills hobd and its sentry, and whoever else is named. A stranger has the pid.
-func (w *world) replaced(pid int, also ...int) *stranger {
+// replaced kills hobd and its sentry, and whoever else is named. A bystander has the pid.
+func (w *world) replaced(pid int, also ...int) *bystander {
 	w.t.Helper()
 	w.killSilently()
 	for _, p := range also {
@@ -138,7 +138,7 @@ func (w *world) replaced(pid int, also ...int) *stranger {
 }
 
 // restarted has the next hobd start, in one way or another, with the service as it was, if it keeps it.
-func (w *world) restarted(s *stranger, service process.ID, how ...string) {
+func (w *world) restarted(s *bystander, service process.ID, how ...string) {
 	w.t.Helper()
 	w.ok(append(how, next)...)
 	s.requireUntouched(strings.Join(how, " "))
@@ -203,7 +203,7 @@ func (w *world) holdersPid() {
 	s.requireUntouched("the end of the lease")
 }
 
-// recordedPid: somebody has the lock, and the record names a pid that a stranger has. Force has nobody to use it on, and says so.
+// recordedPid: somebody has the lock, and the record names a pid that a bystander has. Force has nobody to use it on, and says so.
 func (w *world) recordedPid() {
 	service := idsOf(w.marked("web"))[0]
 	s := w.replaced(w.pid())

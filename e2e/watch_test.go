@@ -40,7 +40,6 @@ type watch struct {
 	at      *point
 	do      sabotage
 	hit     bool
-	victim  string    // what was hit, for messages
 	last    time.Time // of the last call that counts
 	answers sync.WaitGroup
 }

@@ -58,7 +58,7 @@ func (a *app) services(ctx context.Context, names []string) (d *api.Daemon, serv
 		}
 		return err
 	}
-	err = a.with(ctx, a.contact, list)
+	err = a.ask(ctx, a.contact, list)
 	if !isAbsent(err) {
 		return d, services, err
 	}
@@ -68,7 +68,7 @@ func (a *app) services(ctx context.Context, names []string) (d *api.Daemon, serv
 	}
 	boot := store.BootID()
 	if !a.noSpawn && slices.ContainsFunc(disk, func(st service.Status) bool { return st.Want == service.Up && mayLive(st, boot) }) {
-		err = a.with(ctx, a.dial, list)
+		err = a.ask(ctx, a.dial, list)
 		return d, services, err
 	}
 	if disk, derr = pick(disk, names); derr != nil {

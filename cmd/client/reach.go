@@ -58,6 +58,16 @@ const drainTries = 5
 // with connects and calls f. A daemon that says it is leaving has done nothing, so f is called
 // again, with the next one.
 func (a *app) with(ctx context.Context, dial dialer, f func(*hob.Client) error) error {
+	return repeat(ctx, dial, f, api.CodeDraining)
+}
+
+// ask is with for an f that only asks: it is called again, too, when the daemon went away before it answered.
+func (a *app) ask(ctx context.Context, dial dialer, f func(*hob.Client) error) error {
+	return repeat(ctx, dial, f, api.CodeDraining, "lost")
+}
+
+// repeat calls f as long as it ends with one of these codes, drainTries times at most.
+func repeat(ctx context.Context, dial dialer, f func(*hob.Client) error, codes ...string) error {
 	for try := 1; ; try++ {
 		c, err := dial(ctx)
 		if err != nil {
@@ -65,7 +75,7 @@ func (a *app) with(ctx context.Context, dial dialer, f func(*hob.Client) error) 
 		}
 		err = f(c)
 		_ = c.Close()
-		if try == drainTries || !isCode(err, api.CodeDraining) {
+		if try == drainTries || !slices.ContainsFunc(codes, func(code string) bool { return isCode(err, code) }) {
 			return err
 		}
 	}

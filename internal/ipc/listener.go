@@ -6,11 +6,14 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/hobworks/hob/internal/fault"
 )
 
 // backlog is what a stopped daemon takes before clients see EAGAIN; the kernel
@@ -41,6 +44,10 @@ func Listen(dir *os.File, name string) (*Listener, error) {
 	l := &Listener{dir: dir, name: name, closed: make(chan struct{})}
 	l.gate.kick = func(t time.Time) error { return l.l.SetDeadline(t) }
 	l.temp = fmt.Sprintf("%s%d-%08x", tempPrefix(name), os.Getpid(), rand.Uint32())
+	if fault.Mutant("the socket is bound where it is public") {
+		l.temp = name
+		_ = os.Remove(filepath.Join(dir.Name(), name))
+	}
 	if err := withFd(dir, l.listen); err != nil {
 		return nil, pathError("listen", dir, name, err)
 	}

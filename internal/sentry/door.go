@@ -29,7 +29,8 @@ type door struct {
 
 // newDoor makes one that has no name yet. It is bound through its directory's descriptor where the system can do that, so its path may be long.
 func newDoor(path string) (*door, error) {
-	d := &door{path: path, aside: fmt.Sprintf("%s.%d", path, os.Getpid()), fd: -1}
+	// A name that the next hobd sweeps when this one is killed before it opens the door (TestHalfMadeDoorIsSwept).
+	d := &door{path: path, aside: fmt.Sprintf("%s.new-%d-0", path, os.Getpid()), fd: -1}
 	_ = os.Remove(d.aside) // of an earlier process with this pid
 	err := d.bind()
 	if err != nil {

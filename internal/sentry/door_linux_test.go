@@ -15,6 +15,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/hobworks/hob/internal/instance"
 )
 
 // collected gets what the sentry has; the test closes it.
@@ -263,4 +265,18 @@ func FuzzRecord(f *testing.F) {
 			require.NotContains(t, name, "\x00")
 		}
 	})
+}
+
+// TestHalfMadeDoorIsSwept: a hobd that is killed before it opens the door leaves nothing for ever.
+func TestHalfMadeDoorIsSwept(t *testing.T) {
+	dir := t.TempDir()
+	d, err := newDoor(filepath.Join(dir, "sentry.sock"))
+	require.NoError(t, err)
+	defer unix.Close(d.fd)
+	require.FileExists(t, d.aside)
+	f, err := os.Open(dir)
+	require.NoError(t, err)
+	defer f.Close()
+	require.NoError(t, instance.Sweep(f))
+	require.NoFileExists(t, d.aside)
 }

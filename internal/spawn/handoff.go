@@ -101,7 +101,7 @@ func CloseStray(keep Inherited) {
 var allowed = []string{"HOME", "USER", "LOGNAME", "SHELL", "PATH", "LANG", "LANGUAGE", "TZ", "XDG_STATE_HOME", "HOB_DAEMON"}
 
 // forTests are allowed as well in builds for tests.
-var forTests = []string{"HOB_FAULT", "HOB_FAULT_LOG", "GORACE", "GOCOVERDIR"}
+var forTests = []string{"HOB_FAULT", "HOB_FAULT_LOG", "HOB_MUTANT", "GORACE", "GOCOVERDIR"}
 
 func environ(inst instance.Instance) []string {
 	names := allowed

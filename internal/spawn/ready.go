@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/hobworks/hob/internal/fault"
 	"github.com/hobworks/hob/internal/lock"
 )
 
@@ -162,7 +163,7 @@ func (a *awaited) ended(ctx context.Context, rec *lock.Record, line []byte, err 
 	if tail := a.written(); tail != "" {
 		why += ": " + tail
 	}
-	rec.Fail("start", "exited", fmt.Sprintf("hobd (pid %d) %s", a.proc.Pid, why), !signalled)
+	rec.Fail("start", "exited", fmt.Sprintf("hobd (pid %d) %s", a.proc.Pid, why), !signalled || fault.Mutant("a daemon that was killed counts as one that failed"))
 	return &Failure{Record: *rec}
 }
 

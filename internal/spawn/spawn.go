@@ -95,6 +95,9 @@ func (s *Starter) Start(ctx context.Context) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	if fault.Mutant("a starter removes the socket before it has the lock") {
+		_ = os.Remove(s.Instance.Path(instance.SocketName))
+	}
 	guard, err := lock.TryGuard(key)
 	if err != nil {
 		return nil, err

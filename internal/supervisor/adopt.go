@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hobworks/hob/internal/fault"
 	"github.com/hobworks/hob/internal/process"
 	"github.com/hobworks/hob/internal/service"
 )
@@ -160,6 +161,9 @@ func (v *svc) adopt(found []process.Marked, files map[string]*os.File) (again bo
 	}
 	var p *process.Process
 	err := persist(func() (err error) { p, err = v.find(found); return err })
+	if fault.Mutant("what runs is not adopted") {
+		p, found, err = nil, nil, errNotThere
+	}
 	if err == nil {
 		if v.st.TTY {
 			if err := v.takeTerminal(files[terminalFile+v.name]); err != nil {

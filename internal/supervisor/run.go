@@ -121,6 +121,9 @@ func (v *svc) exec() error {
 		return err
 	}
 	defer out.Close()
+	if fault.Mutant("a service runs without its lock") {
+		lock = nil
+	}
 	run, err := v.prepare()
 	if err != nil {
 		return err

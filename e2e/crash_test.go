@@ -120,14 +120,14 @@ func (w *world) segmentFiles(name string) []string {
 // starts are the marks of the runs that a service has recorded.
 func (w *world) recorded(file string) []string { return strings.Fields(w.read(file)) }
 
-// TestChaos kills hobd again and again, at random moments, sometimes with its sentry, sometimes with a service,
-// under services that write as fast as they can and one that crashes. HOB_CHAOS is how often, and how long the
-// services pause after every 300 lines, which bounds what is written to the disk; make chaos says "300 5ms".
-func TestChaos(t *testing.T) {
+// TestCrashes kills hobd again and again, at random moments, sometimes with its sentry, sometimes with a service,
+// under services that write as fast as they can and one that crashes. HOB_CRASHES is how often, and how long the
+// services pause after every 300 lines, which bounds what is written to the disk; make crash says "300 5ms".
+func TestCrashes(t *testing.T) {
 	rounds, pause := 20, "0s"
-	if v := os.Getenv("HOB_CHAOS"); v != "" {
+	if v := os.Getenv("HOB_CRASHES"); v != "" {
 		_, err := fmt.Sscan(v, &rounds, &pause)
-		require.NoError(t, err, "HOB_CHAOS=%s: not a number and a duration", v)
+		require.NoError(t, err, "HOB_CRASHES=%s: not a number and a duration", v)
 	}
 	w := newWorld(t)
 	text := ""
