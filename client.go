@@ -43,7 +43,7 @@ func (c *Client) Welcome() Status {
 	s := status(c.inst)
 	w := c.welcome.Load()
 	s.State, s.Pid, s.Version = string(probe.Ready), w.Pid, w.Build
-	s.Protocol, s.StartedAt = w.Protocol, w.StartedAt
+	s.Protocol, s.StartedAt, s.Foreground = w.Protocol, w.StartedAt, w.Foreground
 	return s
 }
 
@@ -117,7 +117,7 @@ func Probe(ctx context.Context, inst Instance) (Status, error) {
 	s := status(i)
 	s.State, s.Pid = string(r.Verdict), r.Pid
 	if r.Verdict == probe.Ready {
-		s.Version, s.Protocol, s.StartedAt = r.Welcome.Build, r.Welcome.Protocol, r.Welcome.StartedAt
+		s.Version, s.Protocol, s.StartedAt, s.Foreground = r.Welcome.Build, r.Welcome.Protocol, r.Welcome.StartedAt, r.Welcome.Foreground
 		return s, nil
 	}
 	return s, verdictError(i, r)

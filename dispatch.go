@@ -166,13 +166,13 @@ func (s *server) hello(_ context.Context, h probe.Hello) (probe.HelloReply, erro
 		return probe.HelloReply{RootMismatch: &probe.RootMismatch{Root: s.inst.Root}}, nil
 	}
 	return probe.HelloReply{Welcome: &probe.Welcome{Protocol: protocol, Build: s.o.Build, Pid: s.self.Pid,
-		ID: s.inst.ID, Root: s.inst.Root, StartedAt: s.started}}, nil
+		ID: s.inst.ID, Root: s.inst.Root, StartedAt: s.started, Foreground: s.foreground}}, nil
 }
 
 func (s *server) status() Status {
 	st := status(s.inst)
 	st.State, st.Pid, st.Version, st.Protocol = string(probe.Ready), s.self.Pid, s.o.Build, probe.MaxProtocol
-	st.StartedAt, st.Connections = s.started, s.conns.count()
+	st.StartedAt, st.Connections, st.Foreground = s.started, s.conns.count(), s.foreground
 	if s.conns.leaving() != "" {
 		st.State = string(probe.Draining)
 	}

@@ -29,6 +29,8 @@ type heritage struct {
 	Began   time.Time       `json:"began"`
 	Stop    *stopRequest    `json:"stop,omitempty"` // what the next program is to do first
 
+	Foreground bool `json:"foreground,omitempty"`
+
 	files map[string]*os.File
 }
 
@@ -55,7 +57,7 @@ func (s *server) quiesce(ctx context.Context) (*heritage, map[string]*os.File, e
 	case <-ctx.Done():
 		return nil, nil, errors.New("the daemon is still starting")
 	}
-	h := &heritage{Socket: s.listener.ID(), Conns: map[string]left{}}
+	h := &heritage{Socket: s.listener.ID(), Conns: map[string]left{}, Foreground: s.foreground}
 	files := map[string]*os.File{}
 	if err := s.listener.Suspend(ctx); err != nil {
 		return nil, files, err
@@ -149,7 +151,7 @@ func (s *server) succeed(b upgrade.Bundle) error {
 	if err := json.Unmarshal(b.State, s.left); err != nil {
 		return fmt.Errorf("read what the program before has left: %w", err)
 	}
-	s.left.files = b.Files
+	s.left.files, s.foreground = b.Files, s.left.Foreground
 	s.settle(s.left.Outcome)
 	if g := s.left.take(guardFile); g != nil {
 		fd, err := unix.FcntlInt(g.Fd(), unix.F_DUPFD_CLOEXEC, 3)

@@ -42,6 +42,7 @@ type Status struct {
 	Protocol    int       `json:"protocol"`
 	StartedAt   time.Time `json:"started_at,omitzero"`
 	Connections int       `json:"connections"`
+	Foreground  bool      `json:"foreground,omitempty"` // a person or a service manager started it, not a client
 }
 
 // Request is one call of a client.

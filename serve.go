@@ -140,14 +140,15 @@ type server struct {
 	self    process.ID
 	pidNS   uint64
 
-	origin  string   // where the process was started, which Serve leaves
-	starter net.Conn // the readiness channel; nil in the foreground
-	guard   *lock.Guard
-	running chan struct{} // closed when Run has returned
-	nudged  chan struct{} // look at the place now
-	builtin *ipc.Mux
-	stopReq chan stopRequest
-	left    *heritage // nil: this process was no daemon before
+	origin     string   // where the process was started, which Serve leaves
+	foreground bool     // no client started it
+	starter    net.Conn // the readiness channel; nil in the foreground
+	guard      *lock.Guard
+	running    chan struct{} // closed when Run has returned
+	nudged     chan struct{} // look at the place now
+	builtin    *ipc.Mux
+	stopReq    chan stopRequest
+	left       *heritage // nil: this process was no daemon before
 	upgrader
 
 	place
@@ -214,6 +215,7 @@ func (s *server) adoptLock(f *os.File) (err error) {
 
 // acquire is the foreground's way to the lock: guard, lock, inode.
 func (s *server) acquire() (err error) {
+	s.foreground = true
 	if s.state, err = s.inst.OpenState(true); err != nil {
 		return err
 	}

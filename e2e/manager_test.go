@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"bytes"
 	"fmt"
 	"net"
 	"os"
@@ -26,7 +25,8 @@ import (
 type notified struct {
 	path string
 	mu   sync.Mutex
-	said []string // "PID TEXT"
+	said []string    // "PID TEXT"
+	fed  []time.Time // when WATCHDOG=1 came
 }
 
 func newNotified(t *testing.T) *notified {
@@ -56,6 +56,9 @@ func newNotified(t *testing.T) *notified {
 				}
 			}
 			n.mu.Lock()
+			if string(text[:size]) == "WATCHDOG=1" {
+				n.fed = append(n.fed, time.Now())
+			}
 			n.said = append(n.said, fmt.Sprintf("%d %s", pid, text[:size]))
 			n.mu.Unlock()
 		}
@@ -93,11 +96,19 @@ func (n *notified) others(pids ...int) (all []string) {
 	return all
 }
 
-// managed starts hobd as a service manager does.
-func (w *world) managed(n *notified) (cmd *exec.Cmd, ended chan error) {
+// underManager is hobd as a service manager starts it: without a terminal.
+func (w *world) underManager(n *notified, env ...string) *exec.Cmd {
+	cmd := w.hobd("--foreground")
+	cmd.Env = append(append(cmd.Env, "NOTIFY_SOCKET="+n.path), env...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	return cmd
+}
+
+// managed starts hobd as a service manager does, and waits for READY=1.
+func (w *world) managed(n *notified, env ...string) (cmd *exec.Cmd, ended chan error) {
 	w.t.Helper()
-	cmd = w.hobd("--foreground")
-	cmd.Env = append(cmd.Env, "NOTIFY_SOCKET="+n.path)
+	cmd = w.underManager(n, env...)
+	cmd.Stderr = &lockedBuffer{}
 	require.NoError(w.t, cmd.Start())
 	ended = make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
@@ -112,7 +123,8 @@ func TestManagerIsTold(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	n := newNotified(t)
-	cmd, ended := w.managed(n)
+	// The watchdog is meant for another process.
+	cmd, ended := w.managed(n, "WATCHDOG_PID=1", "WATCHDOG_USEC=1000", "LISTEN_FDS=1")
 	pid := cmd.Process.Pid
 	require.Contains(t, n.heard(pid), fmt.Sprintf("READY=1\nMAINPID=%d\nSTATUS=no services", pid))
 	require.Zero(t, w.hob("daemon", "ping").code)
@@ -121,18 +133,25 @@ func TestManagerIsTold(t *testing.T) {
 	w.eventually("its state is told", func() bool { return strings.Contains(n.heard(pid), "STATUS=1 running") })
 	w.hob("run", "bad", "--restart", "no", "--", "false")
 	w.eventually("and what failed", func() bool { return strings.Contains(n.heard(pid), "STATUS=1 running, 1 failed (bad)") })
-	w.toml("[services.more]\nrun = ['sh', '-c', 'echo ${NOTIFY_SOCKET:-none}; exec sleep 1000']\n")
+	// Its environment is hobd's own, for want of another one.
+	w.toml("[services.more]\nrun = ['sh', '-c', 'env | grep -E ^NOTIFY_\\|^WATCHDOG_\\|^LISTEN_; echo that is all; exec sleep 1000']\n")
 	require.NoError(t, cmd.Process.Signal(syscall.SIGHUP))
 	w.eventually("the reload is told, and its end", func() bool {
 		_, after, found := strings.Cut(n.heard(pid), "RELOADING=1\nMONOTONIC_USEC=")
 		return found && strings.Contains(after, "READY=1\nSTATUS=")
 	})
 	w.eventually("it was reloaded", func() bool { return strings.Contains(w.ok("ps").stdout, "more") })
-	w.ok("run", "look", "--wait", "--", "sh", "-c", "echo ${NOTIFY_SOCKET:-none}")
-	require.Equal(t, "none\n", w.ok("logs", "look").stdout)
+	w.eventually("it has looked", func() bool { return w.ok("logs", "more").stdout != "" })
+	require.Equal(t, "that is all\n", w.ok("logs", "more").stdout)
+	for _, of := range []int{w.onGuard(2), w.list()["more"].Pid} {
+		env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", of))
+		require.NoError(t, err)
+		require.NotContains(t, string(env), n.path)
+	}
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
 	require.NoError(t, <-ended)
 	require.True(t, strings.HasSuffix(n.heard(pid), "STOPPING=1\nSTATUS=stopping"), n.heard(pid))
+	require.NotContains(t, n.heard(pid), "WATCHDOG=1")
 	require.Empty(t, n.others(pid))
 	require.Empty(t, w.marked("web"))
 }
@@ -152,6 +171,7 @@ func TestManagedHobdTakesOver(t *testing.T) {
 		require.Contains(t, r.stdout, fmt.Sprintf(`"pid":%d`, cmd.Process.Pid))
 	}
 	require.Equal(t, before, w.doc(0, "ps", "web").Service.Pid)
+	require.NotContains(t, cmd.Stderr.(*lockedBuffer).String(), "hobd was down")
 	// Typed by hand, it says who is there instead.
 	second := w.run(w.hobd("--foreground"))
 	require.Equal(t, 1, second.code)
@@ -181,6 +201,108 @@ func TestKilledHobdIsTheManagersToReplace(t *testing.T) {
 	}
 }
 
+// TestTwoManagersDoNotFight: what one of them has started, or a person, the other one does not replace.
+func TestTwoManagersDoNotFight(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	typed := w.hobd("--foreground")
+	require.NoError(t, typed.Start())
+	t.Cleanup(func() { _ = typed.Process.Kill() })
+	w.eventually("it serves", func() bool { return w.hob("daemon", "ping").code == 0 })
+	refused := func(of int) {
+		t.Helper()
+		r := w.run(w.underManager(newNotified(t)))
+		require.Equal(t, 1, r.code, r.stderr)
+		require.Contains(t, r.stderr, fmt.Sprintf("another hobd serves it in the foreground (pid %d)", of))
+		require.Equal(t, of, w.pid())
+	}
+	refused(typed.Process.Pid)
+	require.NoError(t, typed.Process.Signal(syscall.SIGTERM))
+	require.NoError(t, typed.Wait())
+	cmd, ended := w.managed(newNotified(t))
+	refused(cmd.Process.Pid)
+	// After an upgrade it is in the foreground still.
+	w.ok("daemon", "upgrade")
+	refused(cmd.Process.Pid)
+	require.NoError(t, cmd.Process.Signal(syscall.SIGINT))
+	require.NoError(t, <-ended)
+}
+
+// TestReplacedHobdIsTheManagersAgain: daemon restart has hobd end with the status after which the manager starts the next one, which takes over from
+// whatever the client has started.
+func TestReplacedHobdIsTheManagersAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	n := newNotified(t)
+	cmd, ended := w.managed(n)
+	w.ok("run", "web", "--", "sleep", "1000")
+	service := w.doc(0, "ps", "web").Service.Pid
+	for _, how := range [][]string{{"daemon", "restart"}, {"daemon", "restart", "--force"}} {
+		w.onGuard(1)
+		w.ok(how...)
+		require.Error(t, <-ended)
+		require.Equal(t, 75, cmd.ProcessState.ExitCode())
+		require.True(t, strings.HasSuffix(n.heard(cmd.Process.Pid), "STOPPING=1\nSTATUS=leaving what runs for the next hobd"))
+		cmd, ended = w.managed(n)
+		require.Equal(t, cmd.Process.Pid, w.pid())
+		require.Equal(t, service, w.doc(0, "ps", "web").Service.Pid)
+	}
+	w.ok("down")
+	require.NoError(t, <-ended, "the end was asked for")
+}
+
+// TestManagedHobdIsNeverIdle: its manager decides when it leaves. One in the background has left by then.
+func TestManagedHobdIsNeverIdle(t *testing.T) {
+	t.Parallel()
+	n := newNotified(t)
+	w, other := newWorld(t), newWorld(t)
+	cmd, _ := w.managed(n)
+	for _, w := range []*world{w, other} {
+		w.toml("[daemon]\nidle_exit = '100ms'\n")
+		w.ok("up")
+	}
+	other.eventually("the other one has left", func() bool { return len(openers(other.inst().LockPath())) == 0 })
+	require.Equal(t, cmd.Process.Pid, w.pid())
+	require.NotContains(t, n.heard(cmd.Process.Pid), "STOPPING=1")
+}
+
+// hungry reports that WATCHDOG=1 has not come for so long.
+func (n *notified) hungry(limit time.Duration) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return len(n.fed) > 0 && time.Since(n.fed[len(n.fed)-1]) > limit
+}
+
+// TestWatchdog: hobd says again and again that it is well, and no more when it does not answer. SIGABRT, which it gets from a manager then, has it write
+// what it was at; services live on, and the next one has them.
+func TestWatchdog(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	n := newNotified(t)
+	const every = 5 * time.Second
+	cmd, ended := w.managed(n, fmt.Sprintf("WATCHDOG_USEC=%d", every.Microseconds()), "HOB_FAULT=daemon.upgrade.intended=sleep")
+	w.ok("run", "web", "--", "sleep", "1000")
+	service := w.doc(0, "ps", "web").Service.Pid
+	w.onGuard(1)
+	w.eventually("it has been fed twice", func() bool {
+		require.False(t, n.hungry(every))
+		return strings.Count(n.heard(cmd.Process.Pid), "WATCHDOG=1") >= 2
+	})
+	hangs := w.command("daemon", "upgrade") // nobody is answered meanwhile
+	require.NoError(t, hangs.Start())
+	w.eventually("it is not fed", func() bool { return n.hungry(every) })
+	require.NoError(t, hangs.Process.Kill())
+	_ = hangs.Wait()
+	require.NoError(t, cmd.Process.Signal(syscall.SIGABRT))
+	require.Error(t, <-ended)
+	require.Equal(t, 2, cmd.ProcessState.ExitCode())
+	require.Contains(t, cmd.Stderr.(*lockedBuffer).String(), "goroutine ")
+	require.Contains(t, cmd.Stderr.(*lockedBuffer).String(), "upgrade")
+	cmd, _ = w.managed(n)
+	require.Equal(t, cmd.Process.Pid, w.pid())
+	require.Equal(t, service, w.doc(0, "ps", "web").Service.Pid)
+}
+
 // TestUnitFileIsRight as systemd sees it.
 func TestUnitFileIsRight(t *testing.T) {
 	t.Parallel()
@@ -193,86 +315,21 @@ func TestUnitFileIsRight(t *testing.T) {
 	}
 	text, err := os.ReadFile("../docs/hobd@.service")
 	require.NoError(t, err)
-	// Where the programs are is a matter of the machine.
-	unit := filepath.Join(t.TempDir(), "hobd@.service")
-	require.NoError(t, os.WriteFile(unit, bytes.ReplaceAll(text, []byte("%h/.local/bin"), []byte(bin)), 0o644))
-	cmd := exec.Command(verify, "verify", "--man=no", "--user", unit)
-	cmd.Env = append(os.Environ(), "XDG_RUNTIME_DIR="+t.TempDir()) // nobody need be logged in
-	out, err := cmd.CombinedOutput()
-	require.NoError(t, err, string(out))
-	require.NotContains(t, string(out), "hobd@", "it warns")
-}
-
-func init() {
-	// orphans leaves many processes behind that nobody waits for: each is the child of one that has ended.
-	helpers["orphans"] = func(args []string) int {
-		n, err := strconv.Atoi(args[0])
-		if err != nil {
-			return 1
-		}
-		for range n {
-			cmd := exec.Command("sh", "-c", "(exit 3) & (sleep 0.0$$) & exit 0")
-			if cmd.Start() != nil || cmd.Wait() != nil {
-				return 1
-			}
-		}
-		return 0
-	}
-}
-
-// TestHobdAsPidOne: in a container it reaps what nobody else does, and never what it has to know the end of; TERM ends it in good order though
-// pid 1 has no default actions.
-func TestHobdAsPidOne(t *testing.T) {
-	t.Parallel()
+	// The programs are where make install puts them.
 	w := newWorld(t)
-	unshare, err := exec.LookPath("unshare")
-	if err != nil {
-		t.Skip("no unshare")
+	local := filepath.Join(w.home, ".local/bin")
+	require.NoError(t, os.MkdirAll(local, 0o755))
+	for _, name := range []string{"hob", "hobd"} {
+		require.NoError(t, os.Symlink(filepath.Join(w.bin, name), filepath.Join(local, name)))
 	}
-	flags := []string{"--pid", "--fork", "--mount-proc", "--kill-child"}
-	if os.Geteuid() != 0 {
-		flags = append([]string{"--user", "--map-current-user"}, flags...)
+	// The template, and as systemd-escape names the instance for "/srv/my shop $1%f".
+	for _, name := range []string{"hobd@.service", `hobd@srv-my\x20shop\x20\x241\x25f.service`} {
+		unit := filepath.Join(t.TempDir(), name)
+		require.NoError(t, os.WriteFile(unit, text, 0o644))
+		cmd := exec.Command(verify, "verify", "--man=no", "--user", unit)
+		cmd.Env = append(os.Environ(), "HOME="+w.home, "XDG_RUNTIME_DIR="+t.TempDir()) // nobody need be logged in
+		out, err := cmd.CombinedOutput()
+		require.NoError(t, err, string(out))
+		require.NotContains(t, string(out), "hobd@", "it warns")
 	}
-	if out, err := exec.Command(unshare, append(flags, "true")...).CombinedOutput(); err != nil {
-		t.Skipf("no pid namespace of our own: %s", out)
-	}
-	cmd := exec.Command(unshare, append(flags, filepath.Join(w.bin, "hobd"), "--foreground", "--project", w.project)...)
-	cmd.Dir, cmd.Env = w.project, w.environ()
-	var said lockedBuffer
-	cmd.Stdout, cmd.Stderr = &said, &said
-	require.NoError(t, cmd.Start())
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	defer func() { _ = cmd.Process.Kill() }()
-	w.eventually("it serves", func() bool { return w.pid() == 1 })
-	one := 0
-	w.eventually("it is there", func() bool {
-		for _, pid := range children(cmd.Process.Pid) {
-			one = pid
-		}
-		return one != 0 && len(openers(w.inst().LockPath())) > 0
-	})
-	inside := func(args ...string) result { // as with docker exec
-		cmd := exec.Command("nsenter", append([]string{"--target", strconv.Itoa(one), "--pid", "--mount", "--"}, args...)...)
-		if os.Geteuid() != 0 {
-			cmd = exec.Command("nsenter", append([]string{"--target", strconv.Itoa(one), "--user", "--preserve-credentials", "--pid", "--mount", "--"}, args...)...)
-		}
-		cmd.Dir, cmd.Env = w.project, w.environ()
-		return w.run(cmd)
-	}
-	hob := filepath.Join(w.bin, "hob")
-	r := inside(hob, "run", "web", "--restart", "no", "--", "sh", "-c", "(sleep 1000 &); sleep 1000")
-	require.Zero(t, r.code, r.stderr+said.String())
-	self, err := os.Executable()
-	require.NoError(t, err)
-	r = inside("env", "HOB_E2E_HELPER=orphans", self, "250")
-	require.Zero(t, r.code, r.stdout+r.stderr)
-	w.eventually("none of 500 orphans is a zombie", func() bool { return len(zombiesOf(one)) == 0 && len(children(one)) <= 3 })
-	for code := 1; code <= 20; code++ {
-		r = inside(hob, "run", "--wait", "job", "--replace", "--", "sh", "-c", fmt.Sprintf("(exit 9) & exit %d", code))
-		require.Equal(t, code, r.code, r.stderr)
-	}
-	require.NoError(t, syscall.Kill(one, syscall.SIGTERM))
-	require.NoError(t, <-ended, said.String())
-	require.Contains(t, said.String(), "msg=stopped")
 }

@@ -26,7 +26,7 @@ import (
 )
 
 // Main runs hobd and returns its exit status: 0 after an orderly stop, 1 when it could not
-// serve, 2 when it was called wrongly.
+// serve, 2 when it was called wrongly, and exitReplace.
 func Main(args []string, stdout, stderr io.Writer) int {
 	if len(args) > 0 && args[0] == sentryVerb {
 		return sentryMain(args[1:], stderr)
@@ -70,7 +70,7 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		complain(stderr, err)
 		return 1
 	}
-	return 0
+	return d.boss.exitStatus()
 }
 
 // daemon is hobd for one project.
@@ -135,7 +135,9 @@ func (d *daemon) serve(sig *signals, foreground bool, failed int) (err error) {
 	if err != nil {
 		return err
 	}
-	d.boss = newManager(foreground, d.sup.List, d.log)
+	if foreground {
+		d.boss = newManager(d.inst, d.sup.List, d.log)
+	}
 	d.sig = sig
 	d.guard = newGuardian(d.inst, d.sup, d.log, failed, d.boss != nil)
 	ctx, stop := context.WithCancelCause(context.Background())
@@ -143,32 +145,18 @@ func (d *daemon) serve(sig *signals, foreground bool, failed int) (err error) {
 	hurry := make(chan struct{}, 1)
 	go sig.serve(reactions{
 		stop: func(name string) { stop(fmt.Errorf("%s", name)) }, hurry: hurry,
-		child: d.sup.Reap, reload: d.reload, foreground: foreground && d.boss == nil, log: d.log,
+		child: d.sup.Reap, reload: d.reload, foreground: foreground, terminal: foreground && byHand(), log: d.log,
 	})
 	err = d.serveInstance(ctx, &hob.ServeOptions{
 		Build: version.String(), Logger: d.log, Foreground: foreground,
 		Load: d.load, Run: d.run, Heal: d.heal, Stop: d.stop, Handover: d.handover, Hurry: hurry,
-		IdleExit: d.idleExit, Busy: d.sup.Busy,
+		IdleExit: d.boss.idleExit(d.idleExit), Busy: d.sup.Busy,
 	})
 	if e, ok := errors.AsType[*hob.Error](err); ok && e.Code == "not_spawned" {
 		e.Message = "hobd is started by hob, which hands it the lock"
 		e.Hint = "call hob instead, or start it in the foreground: hobd --foreground"
 	}
 	return err
-}
-
-// serveInstance is hob.Serve, for which a hobd in the background may have to go first.
-func (d *daemon) serveInstance(ctx context.Context, o *hob.ServeOptions) error {
-	for try := 1; ; try++ {
-		err := hob.Serve(ctx, hob.Instance{Dir: d.inst.Root.Path}, d.handler(), o)
-		e, ok := errors.AsType[*hob.Error](err)
-		if d.boss == nil || !ok || e.Code != "already_running" || try == takeOverTries {
-			return err
-		}
-		if err := d.relieve(ctx); err != nil {
-			return err
-		}
-	}
 }
 
 // lateStore is the daemon's store, which can't be opened before the lock is held.
@@ -267,7 +255,7 @@ func (d *daemon) heal() {
 
 func (d *daemon) stop(ctx context.Context, keep bool) {
 	close(d.leaving)
-	d.boss.stopping()
+	d.boss.stopping(keep)
 	if !keep {
 		d.sup.StopAll(ctx, false)
 	}

@@ -28,8 +28,9 @@ type reactions struct {
 	stop       func(name string)
 	hurry      chan<- struct{} // a second request to stop
 	child      func()
-	reload     func() // SIGHUP, unless a person started it in the foreground
-	foreground bool   // by a person: INT and HUP are a terminal's
+	reload     func() // SIGHUP, unless a person's terminal hangs up with it
+	foreground bool   // INT stops it, too
+	terminal   bool   // a person started it: HUP stops it, too
 	log        *slog.Logger
 }
 
@@ -48,14 +49,14 @@ func (s *signals) serve(r reactions) {
 		switch sig {
 		case syscall.SIGCHLD:
 			r.child()
-		case syscall.SIGQUIT:
+		case syscall.SIGQUIT, syscall.SIGABRT: // a service manager sends the latter to what does not answer: systemd.service(5), WatchdogSignal=
 			dump()
 		case syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP:
-			if sig == syscall.SIGHUP && !r.foreground {
+			if sig == syscall.SIGHUP && !r.terminal {
 				go r.reload()
 				continue
 			}
-			if sig != syscall.SIGTERM && !r.foreground {
+			if sig == syscall.SIGINT && !r.foreground {
 				r.log.Debug("signal", "name", sig.String())
 				continue
 			}

@@ -44,6 +44,8 @@ type Welcome struct {
 	Root      instance.Root `json:"root"`
 	StartedAt time.Time     `json:"started_at"`
 	Stream    bool          `json:"stream,omitempty"` // what follows is the program's own protocol
+
+	Foreground bool `json:"foreground,omitempty"` // a person or a service manager started it, not a client
 }
 
 // Leaving says that this daemon is leaving; with Retry another may be started in a moment.
