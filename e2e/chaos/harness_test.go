@@ -108,9 +108,6 @@ func (h *harness) run() (took time.Duration) {
 		wg.Go(func() { p.watch() })
 	}
 	wg.Go(h.scan)
-	if h.kernel == nil {
-		wg.Go(h.sharedLocks)
-	}
 	<-h.ctx.Done()
 	took = time.Since(began)
 	wg.Wait()
@@ -191,13 +188,16 @@ func (h *harness) report(took time.Duration) {
 	if h.kernel != nil {
 		fmt.Printf("%7d  locks granted, by the kernel's trace\n", h.kernel.grants.Load())
 	} else {
-		fmt.Println("         no trace of the kernel's locks: tracefs can't be mounted here")
+		fmt.Println("         " + untold)
 	}
 	fmt.Printf("%7d  violations\n", len(h.violations))
 	for _, v := range h.violations {
 		fmt.Println("VIOLATION", v)
 	}
 }
+
+// untold is printed where the kernel can't be asked to tell of each lock.
+const untold = "no trace of the kernel's locks: tracefs can't be mounted here"
 
 // nothingLeft looks for processes and half-made files.
 func (h *harness) nothingLeft() {

@@ -269,9 +269,12 @@ func (p *project) end() {
 	}
 }
 
-// until polls, as long as a client would wait.
+// until polls, as long as a client would wait. Where one violation is enough, and was found, it reports success.
 func (p *project) until(ok func() bool) bool {
 	for deadline := time.Now().Add(p.Patience); !ok(); time.Sleep(500 * time.Microsecond) {
+		if p.Stop && p.ctx.Err() != nil {
+			return true
+		}
 		if time.Now().After(deadline) {
 			return false
 		}

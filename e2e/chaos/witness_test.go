@@ -107,26 +107,6 @@ func (h *harness) lookAtProcesses() {
 	}
 }
 
-// sharedLocks looks for shared locks of locks of instances, a thousand times a second, where the kernel can't be asked to tell of each:
-// proc_locks(5).
-func (h *harness) sharedLocks() {
-	for ; h.ctx.Err() == nil; time.Sleep(time.Millisecond) {
-		text, _ := os.ReadFile("/proc/locks")
-		for l := range strings.Lines(string(text)) {
-			f := strings.Fields(l)
-			if len(f) < 6 || f[1] != "FLOCK" || f[3] != "READ" {
-				continue
-			}
-			for _, p := range h.projects {
-				var st unix.Stat_t
-				if unix.Stat(p.lockPath(), &st) == nil && f[5] == fmt.Sprintf("%02x:%02x:%d", unix.Major(st.Dev), unix.Minor(st.Dev), st.Ino) {
-					h.violated("%s: somebody has a shared lock: %s", p.kind.name, l)
-				}
-			}
-		}
-	}
-}
-
 // isChildSentry: it is a sentry whose hobd lives, so it is no client yet.
 func isChildSentry(p proc) bool {
 	if a := cmdline(p.pid); len(a) < 3 || a[1] != "sentry" {
