@@ -89,15 +89,9 @@ bin/tools/$(STATICCHECK) bin/tools/$(GOVULNCHECK) bin/tools/$(GOPLS):
 generate: ## write the generated docs anew; a test says when they are stale
 	go test -count=1 -run 'DocIsFresh$$' . ./internal/config ./internal/supervisor -update
 
-# Some fuzz tests are about files: those are in memory where there is a place for that, which is ten times quicker.
-FUZZTMP = TMPDIR='$(firstword $(wildcard /dev/shm) $(TMPDIR) /tmp)' GOTMPDIR='$(firstword $(GOTMPDIR) $(TMPDIR) /tmp)'
-
 .PHONY: fuzz
 fuzz: ## every fuzz test, each 3,000,000 times, or for FUZZTIME; make check does 5s of each
-	@for f in $$(grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sed 's/func //'); do \
-		echo "fuzz $$f for $(FUZZTIME)"; \
-		$(FUZZTMP) go test -run '^$$' -fuzz "^$${f##*:}$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s "$${f%/*}" || exit 1; \
-	done
+	@sh scripts/fuzz.sh $(FUZZTIME)
 
 .PHONY: chaos
 chaos: ## SIGKILL of hobd 300 times under services that log and crash; make test does it 20 times
