@@ -110,3 +110,30 @@ func TestVulnerabilitiesFailTheCheck(t *testing.T) {
 		require.Equal(t, name == "no network", strings.Contains(string(out), "NOT CHECKED"), "%s: %s", name, out)
 	}
 }
+
+// TestFuzzingFailsOnFindings: whatever go says of one that has an input, or of anything else but the end of its time.
+func TestFuzzingFailsOnFindings(t *testing.T) {
+	script, err := filepath.Abs("scripts/fuzz.sh")
+	require.NoError(t, err)
+	for name, c := range map[string]struct {
+		said string
+		code int
+		ok   bool
+	}{
+		"nothing found":       {"PASS", 0, true},
+		"the end of its time": {"--- FAIL: FuzzX (5.18s)\n    context deadline exceeded\nFAIL", 1, true},
+		"a finding":           {"--- FAIL: FuzzX\n    Failing input written to testdata/fuzz/FuzzX/1\n    context deadline exceeded", 1, false},
+		"a panic":             {"panic: no", 2, false},
+		"a build that fails":  {"FAIL x [build failed]", 1, false},
+	} {
+		dir := t.TempDir()
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "x_test.go"), []byte("func FuzzX(f *testing.F) {}\nfunc FuzzY(f *testing.F) {}\n"), 0o600))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "go"), []byte("#!/bin/sh\ncat <<'X'\n"+c.said+"\nX\nexit "+fmt.Sprint(c.code)+"\n"), 0o755))
+		cmd := exec.Command("sh", script, "7x")
+		cmd.Dir, cmd.Env = dir, append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"))
+		out, err := cmd.CombinedOutput()
+		require.Equal(t, c.ok, err == nil, "%s: %s", name, out)
+		require.Contains(t, string(out), "fuzz FuzzX in . for 7x")
+		require.Equal(t, c.ok, strings.Contains(string(out), "FuzzY"), "%s: %s", name, out)
+	}
+}

@@ -1,27 +1,30 @@
 #!/bin/sh
-# Runs every fuzz test, each for the time or the number of executions that is given: scripts/fuzz.sh 5s
-#
-# The go command sometimes ends a fuzz test in the moment when its time is over with "context deadline exceeded", which is no finding
-#: such a one is done again. A finding has written the input down.
-set -eu
-cd "$(dirname "$0")/.."
+# Runs every fuzz test of this repository, each for TIME: a duration, or a number of executions as in 100x. The first that
+# finds something is the last.
+set -u
 time=$1
-out=$(mktemp)
-trap 'rm -f "$out"' EXIT
+log=$(mktemp)
+trap 'rm -f "$log" "$log.status"' EXIT
 
-one() {
-	go test -run '^$' -fuzz "^$1\$" -fuzztime "$time" -fuzzminimizetime 1s "$2" >"$out" 2>&1
-}
+# Some are about files. Those are in memory where there is a place for that, which is ten times quicker; programs are not,
+# for they might not be executed there.
+export GOTMPDIR="${GOTMPDIR:-${TMPDIR:-/tmp}}"
+if test -d /dev/shm && test -w /dev/shm; then
+	export TMPDIR=/dev/shm
+fi
 
-grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sed 's/func //' | while IFS=: read -r file name; do
-	echo "fuzz $file:$name for $time"
-	tries=3
-	until one "$name" "${file%/*}"; do
-		tries=$((tries - 1))
-		if [ $tries = 0 ] || grep -q 'Failing input written' "$out" || ! grep -q 'context deadline exceeded' "$out"; then
-			cat "$out"
-			exit 1
-		fi
-	done
-	grep 'execs:' "$out" | tail -n 1 || true
+for f in $(grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sed 's/func //'); do
+	name=${f##*:}
+	echo "fuzz $name in ${f%/*} for $time"
+	{
+		# Else most of a short time goes into making one input smaller.
+		go test -run '^$' -fuzz "^$name\$" -fuzztime "$time" -fuzzminimizetime 1s "${f%/*}" 2>&1
+		echo $? >"$log.status"
+	} | tee "$log"
+	read -r status <"$log.status"
+	test "$status" = 0 && continue
+	# Before Go 1.27 the end of the time is taken for a failure now and then: go.dev/issue/75804. A real one has left its input.
+	grep -q 'Failing input' "$log" && exit 1
+	grep -q '^    context deadline exceeded$' "$log" || exit 1
+	echo "fuzz $name: its time ended, nothing was found"
 done
