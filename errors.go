@@ -62,7 +62,9 @@ func verdictError(inst instance.Instance, r probe.Report) *Error {
 		e.Hint = "use the newer hob, or replace the daemon with \"hob daemon restart\" of the newer one"
 	default:
 		e.Message = fmt.Sprintf("%s: %v", at, r.Err)
-		e.Hint = hintOf(r.Err)
+		if e.Hint = hintOf(r.Err); errors.Is(r.Err, unix.EACCES) {
+			e.Hint = ownerHint(inst)
+		}
 	}
 	return e
 }
@@ -110,6 +112,9 @@ func startError(inst instance.Instance, err error) *Error {
 	e.Message = err.Error()
 	e.Hint = hintOf(err)
 	var f *spawn.Failure
+	if errors.Is(err, unix.EACCES) || errors.As(err, &f) && f.Code == "EACCES" {
+		e.Hint = ownerHint(inst)
+	}
 	if !errors.As(err, &f) {
 		e.Message = fmt.Sprintf("start the daemon of %s: %v", inst.Root.Path, err)
 		return e
