@@ -49,6 +49,10 @@ func verdictError(inst instance.Instance, r probe.Report) *Error {
 	case probe.Busy:
 		e.Message = at + ": its queue of connections is full"
 		e.Hint = fmt.Sprintf("see what it does: %s", inst.Path(instance.DaemonLog))
+		if r.Stopped() {
+			e.Message += fmt.Sprintf(" (pid %d is stopped, state %c)", r.Pid, r.State)
+			_, e.Hint = unresponsive(at, r)
+		}
 	case probe.Draining, probe.Stopping:
 		e.Message = at + ": it is still stopping" + pidWords(r.Pid)
 	case probe.Starting:
