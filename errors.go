@@ -49,6 +49,10 @@ func verdictError(inst instance.Instance, r probe.Report) *Error {
 	case probe.Busy:
 		e.Message = at + ": its queue of connections is full"
 		e.Hint = fmt.Sprintf("see what it does: %s", inst.Path(instance.DaemonLog))
+		if r.Stopped() {
+			e.Message += fmt.Sprintf(" (pid %d is stopped, state %c)", r.Pid, r.State)
+			_, e.Hint = unresponsive(inst, at, r)
+		}
 	case probe.Draining, probe.Stopping:
 		e.Message = at + ": it is still stopping" + pidWords(r.Pid)
 	case probe.Starting:
@@ -63,7 +67,9 @@ func verdictError(inst instance.Instance, r probe.Report) *Error {
 			"use the newer build of the program, or stop the daemon with the build that started it")
 	default:
 		e.Message = fmt.Sprintf("%s: %v", at, r.Err)
-		e.Hint = hintOf(r.Err)
+		if e.Hint = hintOf(r.Err); errors.Is(r.Err, unix.EACCES) {
+			e.Hint = ownerHint(inst)
+		}
 	}
 	return e
 }
@@ -121,6 +127,9 @@ func startError(inst instance.Instance, err error) *Error {
 	e.Message = err.Error()
 	e.Hint = hintOf(err)
 	var f *spawn.Failure
+	if errors.Is(err, unix.EACCES) || errors.As(err, &f) && f.Code == "EACCES" {
+		e.Hint = ownerHint(inst)
+	}
 	if !errors.As(err, &f) {
 		e.Message = fmt.Sprintf("start the daemon of %s: %v", inst.Root.Path, err)
 		return e

@@ -207,3 +207,24 @@ func TestARunThatWasNotWrittenDownIsAdopted(t *testing.T) {
 	w.ok("stop", "web")
 	w.requireNoProcess(pid)
 }
+
+// TestAdoptedWithoutItsLog: the FIFO can't be opened again when the next hobd comes. The service goes on, and can be stopped.
+func TestAdoptedWithoutItsLog(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.ok("run", "web", "--", "sleep", "1000")
+	service := w.doc(0, "ps", "web").Service.Pid
+	w.killSilently()
+	fifo := w.inst().Path("fifo", "web")
+	require.NoError(t, os.Rename(fifo, fifo+".aside"))
+	require.NoError(t, os.Mkdir(fifo, 0o700))
+	w.ok("daemon", "start")
+	pid := w.pid()
+	require.Equal(t, service, w.doc(0, "ps", "web").Service.Pid)
+	w.ok("stop", "web")
+	w.requireNoProcess(service)
+	require.Equal(t, pid, w.pid(), "%s", w.daemonLog())
+	require.NoError(t, os.Remove(fifo))
+	w.ok("start", "web")
+	w.ok("down")
+}
