@@ -189,11 +189,17 @@ type person struct {
 // sit starts hob on a terminal of its own.
 func (w *world) sit(args ...string) *person {
 	w.t.Helper()
+	return w.seat(w.command(args...))
+}
+
+// seat starts any command on a terminal of its own.
+func (w *world) seat(cmd *exec.Cmd) *person {
+	w.t.Helper()
 	term, slave, err := tty.Open()
 	require.NoError(w.t, err)
 	defer slave.Close()
 	require.NoError(w.t, term.Resize(33, 99))
-	p := &person{t: w.t, cmd: w.command(args...), tty: term, view: term.Attach(), done: make(chan struct{})}
+	p := &person{t: w.t, cmd: cmd, tty: term, view: term.Attach(), done: make(chan struct{})}
 	p.cmd.Env = append(p.cmd.Env, "TERM=xterm")
 	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = slave, slave, slave
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}

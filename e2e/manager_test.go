@@ -79,6 +79,13 @@ func (n *notified) heard(pid int) string {
 	return strings.Join(all, "\n")
 }
 
+// all is what anybody said.
+func (n *notified) all() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return strings.Join(n.said, "\n")
+}
+
 // others is what anybody else said.
 func (n *notified) others(pids ...int) (all []string) {
 	n.mu.Lock()

@@ -96,7 +96,7 @@ func (c *container) hob(args ...string) result {
 }
 
 // TestHobdAsPidOne: in a container it reaps what nobody else does, and never what it has to know the end of; TERM and INT end it in good order though
-// pid 1 has no default actions, and a service is asked to leave before, also where it has daemonized itself.
+// pid 1 has no default actions, and a service is asked to leave before, also where it has daemonized itself. An upgrade changes nothing of that.
 func TestHobdAsPidOne(t *testing.T) {
 	t.Parallel()
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
@@ -106,6 +106,7 @@ func TestHobdAsPidOne(t *testing.T) {
 			c := w.contain(filepath.Join(w.bin, "hobd"), "--foreground", "--project", w.project)
 			c.hob("run", "web", "--restart", "no", "--", "sh", "-c",
 				`(setsid sh -c 'trap "echo asked > asked; exit" TERM; echo > there; while :; do sleep 0.05; done' &) ; exec sleep 1000`)
+			c.hob("daemon", "upgrade") // it is pid 1 still
 			self, err := os.Executable()
 			require.NoError(t, err)
 			r := c.inside("env", "HOB_E2E_HELPER=orphans", self, "500")

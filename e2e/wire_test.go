@@ -240,6 +240,95 @@ func TestClientsOfTheDocs(t *testing.T) {
 	}
 }
 
+// TestPatientClientOfTheDocs against a daemon that leaves in every way: what was not carried out is asked again, and what may have been is not.
+func TestPatientClientOfTheDocs(t *testing.T) {
+	t.Parallel()
+	needPython(t)
+	const (
+		welcome  = `{"jsonrpc":"2.0","id":1,"result":{"welcome":{"protocol":1}}}`
+		draining = `{"jsonrpc":"2.0","id":1,"result":{"draining":{"retry":true,"reason":"asked to stop"}}}`
+		refused  = `{"jsonrpc":"2.0","id":1,"error":{"code":-32000,"message":"the daemon is leaving","data":{"code":"draining"}}}`
+		done     = `{"jsonrpc":"2.0","id":1,"result":{"services":[]}}`
+	)
+	for name, c := range map[string]struct {
+		conns [][]string // what is answered on each connection before it ends
+		code  int
+		says  string
+	}{
+		"it is asked again":            {[][]string{{draining}, {}, {welcome, refused}, {draining}, {welcome, done}}, 0, `{"services": []}`},
+		"nobody knows":                 {[][]string{{draining}, {welcome}}, 1, "nobody knows"},
+		"it is too old to be asked":    {[][]string{{`{"jsonrpc":"2.0","id":1,"result":{"incompatible":{"protocol":[7,8]}}}`}}, 1, "no welcome: {'incompatible'"},
+		"it is refused for some cause": {[][]string{{welcome, strings.Replace(refused, `"draining"`, `"busy"`, 1)}}, 1, "error: the daemon is leaving"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			socket := filepath.Join(w.home, "s")
+			l, err := net.Listen("unix", socket)
+			require.NoError(t, err)
+			defer l.Close()
+			w.bin = filepath.Join(w.home, "bin")
+			require.NoError(t, os.Mkdir(w.bin, 0o755))
+			require.NoError(t, os.WriteFile(filepath.Join(w.bin, "hob"), []byte("#!/bin/sh\necho '{\"daemon\":{\"socket\":\""+socket+"\"}}'\n"), 0o755))
+			left := make(chan int, 1)
+			go func() {
+				for i, answers := range c.conns {
+					conn, err := l.Accept()
+					if err != nil {
+						left <- len(c.conns) - i
+						return
+					}
+					asked := bufio.NewReader(conn)
+					for _, answer := range answers {
+						_, _ = asked.ReadString('\n')
+						fmt.Fprintln(conn, answer)
+					}
+					_, _ = asked.ReadString('\n')
+					conn.Close()
+				}
+				left <- 0
+			}()
+			script, err := filepath.Abs("../docs/clients/client.py")
+			require.NoError(t, err)
+			cmd := exec.Command("python3", script, "service.list")
+			cmd.Dir, cmd.Env = w.project, w.environ()
+			r := w.run(cmd)
+			require.Equal(t, c.code, r.code, r.stderr)
+			require.Contains(t, r.stdout+r.stderr, c.says)
+			l.Close()
+			require.Zero(t, <-left, "connections that never came")
+		})
+	}
+}
+
+// TestLinesOfTheDocs runs the lines of shell in docs/other-languages.md, with the servers of the examples.
+func TestLinesOfTheDocs(t *testing.T) {
+	t.Parallel()
+	needPython(t)
+	absent(t, "Perl", exec.Command("perl", "-e", "1").Run())
+	w := newWorld(t)
+	for _, path := range []string{"shell/memo.pl", "python/server.py"} {
+		text, err := os.ReadFile(filepath.Join("../examples", path))
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(filepath.Join(w.project, filepath.Base(path)), text, 0o755))
+	}
+	doc, err := os.ReadFile("../docs/other-languages.md")
+	require.NoError(t, err)
+	_, script, found := strings.Cut(string(doc), "```sh\n")
+	require.True(t, found)
+	script, _, _ = strings.Cut(script, "```")
+	cmd := exec.Command("sh", "-euc", script+"echo $address\necho $socket\n", "sh", "db", "postgres://localhost/app")
+	cmd.Dir, cmd.Env = w.project, w.environ()
+	r := w.run(cmd)
+	require.Zero(t, r.code, r.stderr)
+	lines := strings.Split(strings.TrimSpace(r.stdout), "\n")
+	require.Contains(t, lines[len(lines)-2], "unix:"+w.inst().Path("sock"))
+	require.Equal(t, w.inst().Path(instance.SocketName), lines[len(lines)-1])
+	all := w.list()
+	require.Equal(t, "running", all["memo"].State)
+	require.Equal(t, "idle", all["greet"].State)
+}
+
 // TestTheDocsShowWhatIsRun: the client in docs/other-languages.md is the file that TestClientsOfTheDocs runs.
 func TestTheDocsShowWhatIsRun(t *testing.T) {
 	doc, err := os.ReadFile("../docs/other-languages.md")

@@ -1,9 +1,12 @@
 # usage: python3 client.py METHOD [PARAMS]     e.g. python3 client.py service.list
 import json, socket, subprocess, sys, time
 
+class Again(Exception):
+    """It was not carried out, by a daemon that is leaving: ask the next one."""
+
 def connect():
     """A daemon that said welcome: the hello is repeated where a daemon is leaving or has just gone, since nothing was asked yet."""
-    for pause in (0.01, 0.05, 0.1, 0.5, 1, 2):
+    for pause in (0.01, 0.05, 0.1, 0.2, 0.5, 1, 2, 0):
         daemon = json.loads(subprocess.check_output(["hob", "daemon", "start", "--json"]))["daemon"]
         try:
             s = socket.socket(socket.AF_UNIX)
@@ -24,11 +27,21 @@ def call(f, method, params):
     f.flush()
     line = f.readline()
     if not line:
-        raise EOFError  # of a call other than hello: it is not known whether it was carried out
+        raise EOFError
     answer = json.loads(line)
     if "error" in answer:
+        if answer["error"].get("data", {}).get("code") == "draining":
+            raise Again
         sys.exit("error: " + answer["error"]["message"])
     return answer["result"]
 
 if __name__ == "__main__":
-    print(json.dumps(call(connect(), sys.argv[1], json.loads(sys.argv[2] if len(sys.argv) > 2 else "{}"))))
+    method, params = sys.argv[1], json.loads(sys.argv[2] if len(sys.argv) > 2 else "{}")
+    while True:
+        try:
+            print(json.dumps(call(connect(), method, params)))
+            break
+        except Again:
+            pass
+        except EOFError:
+            sys.exit("error: the connection has ended, and nobody knows whether that was carried out")
