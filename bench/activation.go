@@ -15,7 +15,7 @@ import (
 // activation measures from a connection to an idle service to its first byte, beside the bare fork and exec of the same
 // program with the same socket: for one that begins to serve at once, and for one that takes 10 ms.
 func activation(ctx context.Context, p place, o options) error {
-	header("activation")
+	p.header("activation")
 	for _, warmUp := range []time.Duration{0, 10 * time.Millisecond} {
 		if err := p.demand("25ms", greetVerb, warmUp.String()); err != nil {
 			return err
@@ -39,8 +39,12 @@ func activation(ctx context.Context, p place, o options) error {
 			}
 			ours = append(ours, d)
 		}
-		floor.print(fmt.Sprintf("first byte, %v to start  fork and exec", warmUp), nil)
-		ours.print(fmt.Sprintf("first byte, %v to start  hob", warmUp), floor)
+		var most *aim
+		if warmUp >= 10*time.Millisecond {
+			most = times(1.2)
+		}
+		p.line(fmt.Sprintf("first byte, %v to start  fork, exec", warmUp), floor)
+		p.compare(fmt.Sprintf("first byte, %v to start  hob", warmUp), ours, floor, most)
 		if _, err := p.time(ctx, "hob", "down"); err != nil {
 			return err
 		}

@@ -16,7 +16,7 @@ func adoption(ctx context.Context, p place, o options) error {
 	if err := p.write(n, "", "sleep", "1000"); err != nil {
 		return err
 	}
-	empty, err := newPlace(options{bin: o.bin, work: p.floor}, "empty")
+	empty, err := newPlace(options{report: o.report, bin: o.bin, work: p.floor}, "empty")
 	if err != nil {
 		return err
 	}
@@ -54,9 +54,9 @@ func adoption(ctx context.Context, p place, o options) error {
 			return err
 		}
 	}
-	header("adoption of " + fmt.Sprint(n) + " services")
-	floor.print("cold  hob daemon start, nothing there", nil)
-	ours.print("SIGKILL of hobd → hob start NAME", floor)
+	p.header("adoption of " + fmt.Sprint(n) + " services")
+	p.line("cold  hob daemon start, nothing there", floor)
+	p.compare("SIGKILL of hobd → hob start NAME", ours, floor, &aim{times: 2, plus: 50 * time.Millisecond})
 	return nil
 }
 

@@ -9,43 +9,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 )
-
-// sample is one side of a comparison.
-type sample []time.Duration
-
-func (s sample) median() time.Duration {
-	s = slices.Sorted(slices.Values(s))
-	return s[len(s)/2]
-}
-
-// header is the line above samples.
-func header(title string) {
-	fmt.Printf("\n%-38s %10s %10s %10s   %s\n", title, "min", "median", "max", "ratio of medians")
-}
-
-// print writes one line; with a floor also how many times the floor it is.
-func (s sample) print(name string, floor sample) {
-	ratio := ""
-	if floor != nil {
-		ratio = fmt.Sprintf("%.2f", float64(s.median())/float64(floor.median()))
-	}
-	line := fmt.Sprintf("%-38s %10s %10s %10s   %s", name, round(slices.Min(s)), round(s.median()), round(slices.Max(s)), ratio)
-	fmt.Println(strings.TrimRight(line, " "))
-}
-
-// round keeps about three figures.
-func round(d time.Duration) time.Duration {
-	unit := time.Duration(1)
-	for d/unit >= 1000 {
-		unit *= 10
-	}
-	return d.Round(unit)
-}
 
 // warm compares whole processes that ask a running daemon for a sign of life. Both ask hobd.
 func warm(ctx context.Context, p place, o options) error {
@@ -65,9 +32,9 @@ func warm(ctx context.Context, p place, o options) error {
 		}
 		ours = append(ours, d)
 	}
-	header("instance")
-	floor.print("warm  static C client", nil)
-	ours.print("warm  hob daemon ping", floor)
+	p.header("instance")
+	p.line("warm  static C client", floor)
+	p.compare("warm  hob daemon ping", ours, floor, times(2))
 	return p.stopBoth(ctx)
 }
 
@@ -88,8 +55,8 @@ func cold(ctx context.Context, p place, o options) error {
 			return err
 		}
 	}
-	floor.print("cold  C client + C daemon", nil)
-	ours.print("cold  hob daemon start", floor)
+	p.line("cold  C client + C daemon", floor)
+	p.compare("cold  hob daemon start", ours, floor, times(2))
 	return nil
 }
 
@@ -110,9 +77,9 @@ func stampede(ctx context.Context, p place, o options) error {
 			return err
 		}
 	}
-	floor.print(fmt.Sprintf("%d at once  C clients", o.herd), nil)
-	ours.print(fmt.Sprintf("%d at once  hob daemon start", o.herd), floor)
-	fmt.Printf("%d × %d clients of each: 1 daemon, 0 failures\n", o.herds, o.herd)
+	p.line(fmt.Sprintf("%d at once  C clients", o.herd), floor)
+	p.compare(fmt.Sprintf("%d at once  hob daemon start", o.herd), ours, floor, times(2))
+	p.printf("%d × %d clients of each: 1 daemon, 0 failures\n", o.herds, o.herd)
 	return nil
 }
 
@@ -202,13 +169,16 @@ func inProcess(ctx context.Context, p place, o options) error {
 			}
 		}
 	}
-	for _, pair := range [][2]string{{"RawDial", "Dial"}, {"RawCall", "Call"}} {
-		floor, ours := found[pair[0]], found[pair[1]]
+	for _, pair := range []struct {
+		floor, ours string
+		most        float64
+	}{{"RawDial", "Dial", 3}, {"RawCall", "Call", 5}} {
+		floor, ours := found[pair.floor], found[pair.ours]
 		if len(floor) != o.rounds || len(ours) != o.rounds {
 			return errors.New("bench.test: a benchmark gave no result")
 		}
-		floor.print("in process  "+pair[0]+" (Go net)", nil)
-		ours.print("in process  "+pair[1], floor)
+		p.line("in process  "+pair.floor+" (Go net)", floor)
+		p.compare("in process  "+pair.ours, ours, floor, times(pair.most))
 	}
 	return nil
 }

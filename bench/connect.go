@@ -42,24 +42,26 @@ func connect(ctx context.Context, p place, o options) error {
 			trips[i], rates[i] = append(trips[i], trip), append(rates[i], took)
 		}
 	}
-	last := len(sides) - 1 // socat, where it is there
-	header("connect, a round trip of one byte")
-	for i, s := range sides {
-		trips[i].print("round trip  "+s.name, floorOf(trips, last, i))
-	}
-	header(fmt.Sprintf("connect, %d MB there and back", o.megabytes*bulk/500))
-	for i, s := range sides {
-		rates[i].print("bulk  "+s.name, floorOf(rates, last, i))
-	}
+	p.header("connect, a round trip of one byte")
+	p.sides("round trip  ", sides, trips, times(0.5))
+	p.header(fmt.Sprintf("connect, %d MB there and back", o.megabytes*bulk/500))
+	p.sides("bulk  ", sides, rates, times(1))
 	return nil
 }
 
-// floorOf is what a side is compared with: socat, and that one with nobody.
-func floorOf(all []sample, floor, i int) sample {
-	if i == floor {
-		return nil
+// sides compares each with the last one: socat, where it is there. What is aimed at holds for hob.
+func (r *report) sides(what string, sides []side, all []sample, a *aim) {
+	floor := all[len(all)-1]
+	for i, s := range sides {
+		switch {
+		case i == len(sides)-1:
+			r.line(what+s.name, all[i])
+		case s.name == "hob connect":
+			r.compare(what+s.name, all[i], floor, a)
+		default:
+			r.compare(what+s.name, all[i], floor, nil)
+		}
 	}
-	return all[floor]
 }
 
 // side is one way to a socket.

@@ -61,9 +61,9 @@ func crash(ctx context.Context, p place, o options) (err error) {
 			return err
 		}
 	}
-	header(fmt.Sprintf("crash, %d services", crowd))
-	floor.print("crash → running  bare Go loop", nil)
-	hob.print("crash → running  hob", floor)
+	p.header(fmt.Sprintf("crash, %d services", crowd))
+	p.line("crash → running  bare Go loop", floor)
+	p.compare("crash → running  hob", hob, floor, times(2))
 	return nil
 }
 

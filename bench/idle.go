@@ -41,9 +41,14 @@ func idle(ctx context.Context, p place, o options) (err error) {
 	if err := watch(ctx, all, o.idle); err != nil {
 		return err
 	}
-	fmt.Printf("\n%-38s %10s %10s %10s %10s\n", fmt.Sprintf("idle, %d services, %v", crowd, o.idle), "RSS MB", "PSS MB", "wake-ups", "CPU")
+	p.printf("\n%-40s %9s %9s %9s %9s  %s\n", fmt.Sprintf("idle, %d services, %v", crowd, o.idle), "RSS MB", "PSS MB", "wake-ups", "CPU", "aim")
 	for _, i := range all {
-		fmt.Printf("%-38s %10.1f %10.1f %10d %10v\n", i.name, float64(i.rss)/1e6, float64(i.pss)/1e6, i.wakes, round(i.cpu))
+		verdict := ""
+		if i.name == "hobd" {
+			verdict = strings.Join([]string{p.judge("RSS of an idle hobd", "≤ 12 MB", float64(i.rss), 12e6),
+				p.judge("wake-ups of an idle hobd", "0", float64(i.wakes), 0), p.judge("CPU of an idle hobd", "0s", i.cpu.Seconds(), 0)}, ", ")
+		}
+		p.printf("%-40s %9.1f %9.1f %9d %9v  %s\n", i.name, float64(i.rss)/1e6, float64(i.pss)/1e6, i.wakes, round(i.cpu), verdict)
 	}
 	return nil
 }

@@ -17,12 +17,12 @@ import (
 const lineSize = 100
 
 // logs measures how fast a service can write lines, and what it costs hobd to keep them. The floor is a pipe to
-// cat, which writes one file; so that hob does the same there is no rotation.
+// cat, which writes one file; so that hob does the same there is no rotation. Beside them, for its processor time: s6-log, where it is installed.
 func logs(ctx context.Context, p place, o options) error {
-	fmt.Printf("\n%-38s %10s %10s %10s   %-12s %s\n", "log, MB/s", "min", "median", "max", "× the floor", "CPU s/GB")
+	p.printf("\n%-40s %9s %9s %9s  %7s  %9s  %s\n", "log, MB/s", "min", "median", "max", "ratio", "CPU s/GB", "aim")
 	for _, pattern := range []struct{ lines, megabytes int }{{640, o.megabytes}, {1, max(o.megabytes/4, 1)}} {
 		writes := pattern.megabytes * 1e6 / lineSize / pattern.lines
-		p, err := newPlace(options{bin: o.bin, work: filepath.Dir(p.project)}, fmt.Sprintf("lines-%d", pattern.lines))
+		p, err := newPlace(options{report: o.report, bin: o.bin, work: filepath.Dir(p.project)}, fmt.Sprintf("lines-%d", pattern.lines))
 		if err != nil {
 			return err
 		}
@@ -75,7 +75,8 @@ func (j *job) args() []string {
 func (j *job) size() int64 { return int64(j.writes) * int64(j.lines) * lineSize }
 
 func (j *job) compare(ctx context.Context, rounds int) error {
-	var cat, hob speeds
+	var cat, hob, s6 speeds
+	_, absent := exec.LookPath("s6-log")
 	for range rounds {
 		if err := cat.add(j.cat(ctx)); err != nil {
 			return fmt.Errorf("cat: %w", err)
@@ -83,13 +84,27 @@ func (j *job) compare(ctx context.Context, rounds int) error {
 		if err := hob.add(j.hob(ctx)); err != nil {
 			return err
 		}
+		if absent != nil {
+			continue
+		}
+		if err := s6.add(j.s6(ctx)); err != nil {
+			return fmt.Errorf("s6-log: %w", err)
+		}
 	}
 	pattern := fmt.Sprintf("%d lines a write", j.lines)
 	if j.lines == 1 {
 		pattern = "one line a write"
 	}
-	cat.print(pattern+"  cat > file", j.size(), nil)
-	hob.print(pattern+"  hob", j.size(), &cat)
+	j.print(pattern+"  cat > file", &cat, &cat, "")
+	// A throughput that is to be as high as another is a time that is to be as short.
+	verdict := j.p.judge(pattern+", throughput", "≥ 1", hob.wall.median().Seconds(), cat.wall.median().Seconds())
+	if absent == nil {
+		verdict += ", " + j.p.judge(pattern+", CPU", "CPU ≤ s6-log's", hob.cpu.median().Seconds(), s6.cpu.median().Seconds())
+	}
+	j.print(pattern+"  hob", &hob, &cat, verdict)
+	if absent == nil {
+		j.print(pattern+"  s6-log", &s6, &cat, "")
+	}
 	return nil
 }
 
@@ -101,46 +116,61 @@ func (s *speeds) add(wall, cpu time.Duration, err error) error {
 	return err
 }
 
-func (s *speeds) print(name string, size int64, floor *speeds) {
-	perSecond := func(d time.Duration) float64 { return float64(size) / 1e6 / d.Seconds() }
-	ratio := ""
-	if floor != nil {
-		ratio = fmt.Sprintf("%.2f", perSecond(s.wall.median())/perSecond(floor.wall.median()))
+func (j *job) print(name string, s, floor *speeds, verdict string) {
+	perSecond := func(d time.Duration) float64 { return float64(j.size()) / 1e6 / d.Seconds() }
+	times := ""
+	if s != floor {
+		times = ratio(floor.wall.median(), s.wall.median())
 	}
-	fmt.Printf("%-38s %10.0f %10.0f %10.0f   %-12s %.2f\n", name, perSecond(slices.Max(s.wall)), perSecond(s.wall.median()),
-		perSecond(slices.Min(s.wall)), ratio, s.cpu.median().Seconds()/float64(size)*1e9)
+	j.p.printf("%-40s %9.0f %9.0f %9.0f  %7s  %9.2f  %s\n", name, perSecond(slices.Max(s.wall)), perSecond(s.wall.median()),
+		perSecond(slices.Min(s.wall)), times, s.cpu.median().Seconds()/float64(j.size())*1e9, verdict)
 }
 
-// cat runs it through a pipe.
+// cat runs it through a pipe to one.
 func (j *job) cat(ctx context.Context) (wall, cpu time.Duration, err error) {
-	path := filepath.Join(j.p.floor, "out")
-	file, err := os.Create(path)
+	dir := filepath.Join(j.p.floor, "out")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return 0, 0, err
+	}
+	file, err := os.Create(filepath.Join(dir, "current"))
 	if err != nil {
 		return 0, 0, err
 	}
-	defer os.Remove(path)
 	defer file.Close()
+	cat := exec.CommandContext(ctx, "cat")
+	cat.Stdout = file
+	return j.pipe(ctx, cat, dir)
+}
+
+// s6 runs it through a pipe to s6-log, whose files are as large as they may be.
+func (j *job) s6(ctx context.Context) (wall, cpu time.Duration, err error) {
+	dir := filepath.Join(j.p.floor, "s6")
+	return j.pipe(ctx, exec.CommandContext(ctx, "s6-log", "n1000", "s268435455", dir), dir)
+}
+
+// pipe gives a command the lines as its stdin, until all of them are in a directory, which is removed then.
+func (j *job) pipe(ctx context.Context, cmd *exec.Cmd, dir string) (wall, cpu time.Duration, err error) {
+	defer os.RemoveAll(dir)
 	r, w, err := os.Pipe()
 	if err != nil {
 		return 0, 0, err
 	}
-	cat := exec.CommandContext(ctx, "cat")
-	cat.Stdin, cat.Stdout = r, file
+	cmd.Stdin, cmd.Stderr = r, os.Stderr
 	worker := j.p.command(ctx, "worker", j.args()...)
 	worker.Stdout, worker.Stderr = w, os.Stderr
-	err = errors.Join(cat.Start(), worker.Start())
+	err = errors.Join(cmd.Start(), worker.Start())
 	r.Close()
 	w.Close()
 	if err != nil {
 		return 0, 0, err
 	}
 	if wall, err = j.do(); err == nil {
-		err = j.wait(ctx, path)
+		err = j.wait(ctx, filepath.Join(dir, "[@c]*")) // s6-log has current and @…, and files of its own
 	}
 	err = errors.Join(err, worker.Process.Kill())
 	_ = worker.Wait() // killed
-	err = errors.Join(err, cat.Wait())
-	return wall, cat.ProcessState.UserTime() + cat.ProcessState.SystemTime(), err
+	err = errors.Join(err, cmd.Wait())
+	return wall, cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), err
 }
 
 // hob runs it as a service. The log is made anew each time.
@@ -182,17 +212,15 @@ func (j *job) do() (time.Duration, error) {
 	return ended - began, err
 }
 
-// wait returns when all that was written is in the file, and nothing else.
-func (j *job) wait(ctx context.Context, path string) error {
+// wait returns when all that was written is in the files that match, and nothing else.
+func (j *job) wait(ctx context.Context, files string) error {
 	for deadline := time.Now().Add(patience); ; {
-		fi, err := os.Stat(path)
+		size := sizeOf(files)
 		switch {
-		case err != nil:
-			return err
-		case fi.Size() == j.size():
+		case size == j.size():
 			return nil
-		case fi.Size() > j.size() || time.Now().After(deadline):
-			return fmt.Errorf("%s: %d bytes, not %d", path, fi.Size(), j.size())
+		case size > j.size() || time.Now().After(deadline):
+			return fmt.Errorf("%s: %d bytes, not %d", files, size, j.size())
 		}
 		select {
 		case <-ctx.Done():
@@ -200,6 +228,16 @@ func (j *job) wait(ctx context.Context, path string) error {
 		case <-time.After(time.Millisecond):
 		}
 	}
+}
+
+func sizeOf(files string) (size int64) {
+	paths, _ := filepath.Glob(files)
+	for _, path := range paths {
+		if fi, err := os.Stat(path); err == nil {
+			size += fi.Size()
+		}
+	}
+	return size
 }
 
 // processorTime is what all threads of a process have used, those that have ended too, to the nanosecond:

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -27,15 +28,16 @@ var measures = []struct {
 }{
 	{"warm", warm}, {"cold", cold}, {"herd", stampede}, {"process", inProcess},
 	{"crash", crash}, {"many", many}, {"adoption", adoption}, {"log", logs}, {"idle", idle},
-	{"connect", connect}, {"activation", activation},
+	{"connect", connect}, {"activation", activation}, {"upgrade", upgrades},
 }
 
 type options struct {
+	*report
 	bin, work                 string
 	runs, herd, herds, rounds int
 	services, megabytes       int
 	idle                      time.Duration
-	only                      string
+	only, write               string
 }
 
 // hasty is what -short sets, where it is not set by hand: enough to see that all of it still works.
@@ -46,7 +48,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "bench:", serveAs(os.Args[1], os.Args[2:]))
 		os.Exit(1)
 	}
-	var o options
+	o := options{report: newReport()}
 	flag.StringVar(&o.bin, "bin", "", "the `directory` with hob, hobd, bench.test and the floors")
 	flag.StringVar(&o.work, "work", "", "an empty `directory` for projects and state")
 	flag.IntVar(&o.runs, "runs", 41, "measure each command, and each crash, `N` times")
@@ -57,14 +59,20 @@ func main() {
 	flag.IntVar(&o.megabytes, "megabytes", 500, "log `N` MB in large writes, and a quarter in small ones")
 	flag.DurationVar(&o.idle, "idle", 30*time.Second, "watch idle processes for so `long`")
 	flag.StringVar(&o.only, "only", "", "a `list` of what to measure, with commas: "+strings.Join(names(), ","))
+	flag.StringVar(&o.write, "write", "", "keep what is printed in this `document`, where all was measured")
 	short := flag.Bool("short", false, "little of everything; it shows that it works, not how fast")
 	flag.Parse()
 	if *short {
 		hurry()
 	}
+	began := load()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	if err := run(ctx, o); err != nil {
+	err := run(ctx, o)
+	if err == nil && o.write != "" && o.only == "" && !*short {
+		err = keep(o.write, "bench", machine(began), o.report)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -99,6 +107,10 @@ func run(ctx context.Context, o options) error {
 			return fmt.Errorf("-only %s: not one of %s", name, strings.Join(names(), ", "))
 		}
 	}
+	// For what is measured in this process.
+	if err := os.Setenv("HOB_STATE_DIR", filepath.Join(o.work, "state")); err != nil {
+		return err
+	}
 	for _, m := range measures {
 		if o.only != "" && !slices.Contains(strings.FieldsFunc(o.only, isComma), m.name) {
 			continue
@@ -114,6 +126,7 @@ func run(ctx context.Context, o options) error {
 			return fmt.Errorf("%s: %w", m.name, err)
 		}
 	}
+	o.end()
 	return nil
 }
 

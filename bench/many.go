@@ -55,11 +55,13 @@ func many(ctx context.Context, p place, o options) (err error) {
 			return err
 		}
 	}
-	header(fmt.Sprint(n) + " services")
-	floorStart.print("start  bare Go loop", nil)
-	start.print("start  hob up --no-wait", floorStart)
-	floorStop.print("stop   bare Go loop", nil)
-	down.print("stop   hob down", floorStop)
-	stop.print("stop   hob stop NAME…", floorStop)
+	p.header(fmt.Sprint(n) + " services")
+	p.line("start  bare Go loop", floorStart)
+	p.compare("start  hob up --no-wait", start, floorStart, times(1.5))
+	p.line("stop   bare Go loop", floorStop)
+	p.compare("stop   hob down", down, floorStop, times(3))
+	if len(stop) > 0 { // with -short there is one round
+		p.compare("stop   hob stop NAME…", stop, floorStop, times(3))
+	}
 	return nil
 }

@@ -17,13 +17,14 @@ const patience = 2 * time.Minute
 
 // place is where things are: the programs, and a directory for each of both sides.
 type place struct {
+	*report
 	bin, project, floor string
 	env                 []string
 }
 
 // newPlace makes the directories of one measure.
 func newPlace(o options, name string) (place, error) {
-	p := place{bin: o.bin, project: filepath.Join(o.work, name, "project"), floor: filepath.Join(o.work, name, "floor")}
+	p := place{report: o.report, bin: o.bin, project: filepath.Join(o.work, name, "project"), floor: filepath.Join(o.work, name, "floor")}
 	for _, dir := range []string{filepath.Join(p.project, ".git"), p.floor} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return p, err
