@@ -3,6 +3,7 @@ package hob
 import (
 	"encoding/json"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -81,6 +82,41 @@ func TestEmbeddersPayForLittle(t *testing.T) {
 			"encoding/gob", "crypto/tls", "os/exec/internal"} {
 			require.NotContains(t, p.ImportPath, bad)
 		}
+	}
+}
+
+// TestTheClientPaysForLittle: a program is one image, so what one verb of hob links, ping and connect pay for. The budget of the client is therefore one
+// of all of it: no HTTP, no TLS, no gob, no templates, and no parser of files, which hobd reads for it.
+func TestTheClientPaysForLittle(t *testing.T) {
+	templates := []string{}
+	for _, p := range list(t, "-deps", "./cmd/client/hob") {
+		for _, bad := range []string{"net/http", "crypto/tls", "crypto/x509", "encoding/gob", "html/", "expvar", "net/rpc", "net/textproto", "go/", "database/",
+			"toml", "yaml", "godotenv", "jsonschema", "creack/pty", "tint", "testify", "internal/config", "internal/supervisor"} {
+			inTree := strings.HasPrefix(p.ImportPath, bad) || strings.Contains(p.ImportPath, bad) && !strings.HasSuffix(bad, "/")
+			require.False(t, inTree, "hob links %s", p.ImportPath)
+		}
+		if slices.Contains(p.Imports, "text/template") {
+			templates = append(templates, p.ImportPath)
+		}
+	}
+	// Cobra imports it, for templates of help that nobody sets; what the linker leaves of it is next.
+	require.Equal(t, []string{"github.com/spf13/cobra"}, templates)
+}
+
+// TestTemplatesAreNotLinked: see docs/adr/0020. The linker drops the parser and the executor of text/template as long as nobody calls what sets a template
+// of cobra, and no method is looked up by its name, which would keep every exported method of the program.
+func TestTemplatesAreNotLinked(t *testing.T) {
+	t.Parallel()
+	program := filepath.Join(t.TempDir(), "hob")
+	build := exec.Command("go", "build", "-buildvcs=false", "-o", program, "./cmd/client/hob")
+	build.Env = append(build.Environ(), "CGO_ENABLED=0")
+	out, err := build.CombinedOutput()
+	require.NoError(t, err, string(out))
+	symbols, err := exec.Command("go", "tool", "nm", program).Output()
+	require.NoError(t, err)
+	require.Contains(t, string(symbols), " github.com/spf13/cobra.(*Command).")
+	for _, bad := range []string{" text/template.(*", " text/template/parse.(*", " reflect.Value.MethodByName", " reflect.(*rtype).MethodByName"} {
+		require.NotContains(t, string(symbols), bad)
 	}
 }
 

@@ -129,13 +129,15 @@ func TestForegroundAndClientsAtOnce(t *testing.T) {
 		if r, ok := w.record(); ok {
 			before = r.Attempt
 		}
-		ended := make(chan struct{})
+		started, ended := make(chan error, 1), make(chan struct{})
 		go func() {
+			defer close(ended)
 			time.Sleep(time.Duration(rand.IntN(8)) * time.Millisecond)
-			if hand.Start() == nil {
+			err := hand.Start()
+			started <- err
+			if err == nil {
 				_ = hand.Wait()
 			}
-			close(ended)
 		}()
 		for i, r := range w.atOnce(4, func(int) *exec.Cmd {
 			time.Sleep(time.Duration(rand.IntN(5)) * time.Millisecond)
@@ -143,6 +145,7 @@ func TestForegroundAndClientsAtOnce(t *testing.T) {
 		}) {
 			require.Zero(t, r.code, "round %d, client %d: %s", round, i, r.stderr)
 		}
+		require.NoError(t, <-started)
 		var by string
 		w.eventually("it is decided", func() bool {
 			switch {

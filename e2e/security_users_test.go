@@ -119,7 +119,7 @@ func TestLeftoversOfRootAreNamed(t *testing.T) {
 	require.Equal(t, 1, r.code)
 	require.Contains(t, r.stderr, w.stateDir())
 	require.Contains(t, r.stderr, "root")
-	require.Contains(t, r.stderr, "HOB_STATE_DIR")
+	require.Contains(t, r.stderr, "sudo chown -R "+strconv.Itoa(stranger)+" "+w.stateDir())
 	require.Zero(t, owner(w.stateDir()))
 	require.Empty(t, namesIn(t, w.stateDir()))
 	t.Run("control", func(t *testing.T) {

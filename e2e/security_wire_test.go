@@ -211,7 +211,7 @@ func TestOddProtocolsAreAnsweredOnce(t *testing.T) {
 	}
 	for range 20 {
 		for _, protocol := range []string{"[0,0]", "[99,100]", "[5,1]", "[-9,-1]", "[2147483647,2147483647]"} {
-			require.Contains(t, hello(protocol), `"incompatible":{"protocol":[1,1]`, protocol)
+			require.Contains(t, hello(protocol), `"incompatible":{"protocol":[1,2]`, protocol)
 		}
 	}
 	for _, protocol := range []string{`"x"`, "[1.5,2]", "{}", "[99999999999999999999,1]"} {
@@ -222,7 +222,7 @@ func TestOddProtocolsAreAnsweredOnce(t *testing.T) {
 	require.Equal(t, service, w.doc(0, "ps", "web").Service.Pid)
 	t.Run("control", func(t *testing.T) {
 		require.Contains(t, hello("[1,1]"), `"welcome"`)
-		require.Contains(t, hello("[-9,99]"), `"welcome":{"protocol":1`)
+		require.Contains(t, hello("[-9,99]"), `"welcome":{"protocol":2`)
 	})
 
 	other := newWorld(t)

@@ -166,7 +166,7 @@ func (f *frameReader) line(limit int) ([]byte, error) {
 		if end >= 0 {
 			chunk = chunk[:end+1]
 		}
-		if len(long)+len(bytes.TrimRight(chunk, "\r\n")) > limit {
+		if beforeEnd(long, chunk) > limit {
 			return nil, tooLong(limit)
 		}
 		_, _ = f.r.Discard(len(chunk)) // leaves chunk's bytes until the next Peek
@@ -183,6 +183,17 @@ func (f *frameReader) line(limit int) ([]byte, error) {
 			}
 		}
 	}
+}
+
+// beforeEnd is how many bytes two parts of a line have before its end, "\n" or "\r\n", or what may become one: the same for
+// all ways in which a line can be cut in two.
+func beforeEnd(long, chunk []byte) int {
+	body := bytes.TrimSuffix(chunk, []byte("\n"))
+	n := len(long) + len(body)
+	if bytes.HasSuffix(body, []byte("\r")) || len(body) == 0 && bytes.HasSuffix(long, []byte("\r")) {
+		n--
+	}
+	return n
 }
 
 // header reads "Name: value" lines up to a blank one and returns Content-Length.
