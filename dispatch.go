@@ -14,13 +14,14 @@ import (
 	"github.com/hobworks/hob/internal/probe"
 )
 
-// accept serves connections until the listener is closed.
+// accept serves connections until the listener is closed. A daemon that can't hear any more ends, so that another one can be started.
 func (s *server) accept(l *ipc.Listener) {
 	for {
-		c, err := l.Accept()
+		c, err := l.Accept(func(err error) { s.log.Warn("accept fails and is tried again", "err", err) })
 		if err != nil {
 			if !errors.Is(err, net.ErrClosed) {
 				s.log.Error("accept", "err", err)
+				s.ask(stopRequest{Reason: "it can't accept connections any more", Keep: true})
 			}
 			return
 		}

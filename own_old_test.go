@@ -28,7 +28,7 @@ func TestDaemonFromBeforeStreams(t *testing.T) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		c, err := l.Accept()
+		c, err := l.Accept(nil)
 		if err != nil {
 			return
 		}

@@ -15,12 +15,15 @@ const (
 	maxAcceptPause = time.Second
 )
 
-// Accept waits for the next connection, which the caller closes. Where the
-// process or the system is out of descriptors or memory it pauses, 5 ms
-// doubling to 1 s, and goes on: the listener stays readable then, and a loop
-// that retried at once would spin. It returns net.ErrClosed after Close.
-func (l *Listener) Accept() (*net.UnixConn, error) {
-	c, err := acceptPatiently(l.acceptOne, l.closed)
+// Accept waits for the next connection, which the caller closes. Where accept(2)
+// fails, for want of descriptors or of memory or for whatever reason a kernel or
+// a security module has, it pauses, 5 ms doubling to 1 s, and goes on: the
+// listener stays readable then, and a loop that retried at once would spin. The
+// first failure of a row is given to failed, if that is not nil. It returns
+// net.ErrClosed after Close, and any other error only of what is no listener
+// any more.
+func (l *Listener) Accept(failed func(error)) (*net.UnixConn, error) {
+	c, err := acceptPatiently(l.acceptOne, l.closed, failed)
 	if err != nil {
 		return nil, pathError("accept", l.dir, l.name, err)
 	}
@@ -39,7 +42,7 @@ func (l *Listener) acceptOne() (*net.UnixConn, error) {
 	}
 }
 
-func acceptPatiently(accept func() (*net.UnixConn, error), closed <-chan struct{}) (*net.UnixConn, error) {
+func acceptPatiently(accept func() (*net.UnixConn, error), closed <-chan struct{}, failed func(error)) (*net.UnixConn, error) {
 	for pause := minAcceptPause; ; pause = min(2*pause, maxAcceptPause) {
 		c, err := accept()
 		switch {
@@ -47,8 +50,10 @@ func acceptPatiently(accept func() (*net.UnixConn, error), closed <-chan struct{
 			return c, nil
 		case errors.Is(err, net.ErrClosed):
 			return nil, net.ErrClosed
-		case !passing(err):
+		case isNoListener(err):
 			return nil, err
+		case pause == minAcceptPause && failed != nil:
+			failed(err)
 		}
 		t := time.NewTimer(pause)
 		select {
@@ -60,9 +65,9 @@ func acceptPatiently(accept func() (*net.UnixConn, error), closed <-chan struct{
 	}
 }
 
-// passing says whether an accept(2) error is over sooner or later.
-func passing(err error) bool {
-	for _, errno := range []error{unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM, unix.ECONNABORTED, unix.EINTR} {
+// isNoListener tells an accept(2) error that comes back however often it is tried.
+func isNoListener(err error) bool {
+	for _, errno := range []error{unix.EBADF, unix.EINVAL, unix.ENOTSOCK, unix.EOPNOTSUPP} {
 		if errors.Is(err, errno) {
 			return true
 		}

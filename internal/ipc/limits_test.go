@@ -18,7 +18,7 @@ import (
 // serveAll accepts until Close and answers with echo. conns is called for each.
 func serveAll(l *Listener, conns func(*Conn)) error {
 	for {
-		nc, err := l.Accept()
+		nc, err := l.Accept(nil)
 		if errors.Is(err, net.ErrClosed) {
 			return nil
 		}

@@ -38,7 +38,7 @@ func TestSocketIsPublicOnlyAfterPublish(t *testing.T) {
 	c, err := Connect(t.Context(), dir, l.Name())
 	require.NoError(t, err, "it answers by its temporary name")
 	require.NoError(t, c.Close())
-	c, err = l.Accept()
+	c, err = l.Accept(nil)
 	require.NoError(t, err)
 	require.NoError(t, c.Close())
 
@@ -47,7 +47,7 @@ func TestSocketIsPublicOnlyAfterPublish(t *testing.T) {
 	require.Equal(t, "s", l.Name())
 	require.Equal(t, []string{"s"}, names(t, dir))
 	connect(t, dir)
-	c, err = l.Accept()
+	c, err = l.Accept(nil)
 	require.NoError(t, err)
 	require.NoError(t, c.Close())
 
@@ -302,7 +302,7 @@ func TestCredsAreThePeers(t *testing.T) {
 	dir := tempDir(t)
 	l := published(t, dir)
 	client := connect(t, dir)
-	server, err := l.Accept()
+	server, err := l.Accept(nil)
 	require.NoError(t, err)
 	defer server.Close()
 	for _, c := range []*net.UnixConn{client, server} {
@@ -349,7 +349,7 @@ func TestAcceptEndsWithClose(t *testing.T) {
 	l := published(t, tempDir(t))
 	ended := make(chan error, 1)
 	go func() {
-		_, err := l.Accept()
+		_, err := l.Accept(nil)
 		ended <- err
 	}()
 	require.NoError(t, l.Close())
@@ -361,22 +361,26 @@ func TestAcceptEndsWithClose(t *testing.T) {
 func TestAcceptBacksOffAndNeverSpins(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		tries, start := 0, time.Now()
+		tries, start, said := 0, time.Now(), []error{}
+		say := func(err error) { said = append(said, err) }
 		_, err := acceptPatiently(func() (*net.UnixConn, error) {
 			if tries++; tries > 12 {
 				return new(net.UnixConn), nil
 			}
 			return nil, &net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", unix.EMFILE)}
-		}, nil)
+		}, nil, say)
 		require.NoError(t, err)
+		require.Len(t, said, 1)
+		require.ErrorIs(t, said[0], unix.EMFILE)
 		// 5+10+…+640 ms, then four times 1 s; the clock is synctest's.
 		require.Equal(t, 1275*time.Millisecond+4*time.Second, time.Since(start))
 
 		closed := make(chan struct{})
 		time.AfterFunc(time.Minute, func() { close(closed) })
-		_, err = acceptPatiently(func() (*net.UnixConn, error) { return nil, unix.ENFILE }, closed)
+		_, err = acceptPatiently(func() (*net.UnixConn, error) { return nil, unix.EACCES }, closed, nil)
 		require.ErrorIs(t, err, net.ErrClosed)
-		_, err = acceptPatiently(func() (*net.UnixConn, error) { return nil, unix.EINVAL }, closed)
+		_, err = acceptPatiently(func() (*net.UnixConn, error) { return nil, unix.EINVAL }, closed, say)
 		require.ErrorIs(t, err, unix.EINVAL)
+		require.Len(t, said, 1)
 	})
 }

@@ -26,7 +26,7 @@ func unixPair(t *testing.T) (client, server net.Conn) {
 	t.Cleanup(func() { _ = l.Close() })
 	accepted := make(chan net.Conn, 1)
 	go func() {
-		c, err := l.Accept()
+		c, err := l.Accept(nil)
 		if err == nil {
 			accepted <- c
 		}
@@ -241,7 +241,7 @@ func TestAListenerIsPassedOn(t *testing.T) {
 	require.NoError(t, l.Publish())
 	serve := func(l *Listener) {
 		for {
-			c, err := l.Accept()
+			c, err := l.Accept(nil)
 			if err != nil {
 				return
 			}

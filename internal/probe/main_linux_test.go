@@ -171,7 +171,7 @@ func (d daemon) record(l *lock.Lock) error {
 
 func (d daemon) serve(l *ipc.Listener) {
 	for n := 0; ; n++ {
-		c, err := l.Accept()
+		c, err := l.Accept(nil)
 		if err != nil {
 			return
 		}
