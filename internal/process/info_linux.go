@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -153,15 +154,17 @@ func processes() ([]Info, error) {
 	if err != nil {
 		return nil, err
 	}
-	all := make([]Info, 0, len(names))
+	pids := make([]int, 0, len(names))
 	seen := make(map[int]bool, len(names))
 	for _, name := range names {
 		if pid, err := strconv.Atoi(name); err == nil {
 			seen[pid] = true
-			if all, err = appendStat(all, pid); err != nil {
-				return nil, err
-			}
+			pids = append(pids, pid)
 		}
+	}
+	all, err := statAll(pids)
+	if err != nil {
+		return nil, err
 	}
 	for range chaseRounds {
 		now := lastPid()
@@ -172,8 +175,12 @@ func processes() ([]Info, error) {
 			if seen[pid] {
 				continue
 			}
-			if all, err = appendStat(all, pid); err != nil {
+			info, err := statIfThere(pid)
+			if err != nil {
 				return nil, err
+			}
+			if info.Pid != 0 {
+				all = append(all, info)
 			}
 		}
 		last = now
@@ -181,16 +188,20 @@ func processes() ([]Info, error) {
 	return all, nil
 }
 
-// appendStat adds a process, unless it has ended, is a thread, or is hidden (hidepid), and not ours then.
-func appendStat(all []Info, pid int) ([]Info, error) {
+// statAll looks at each of these.
+func statAll(pids []int) ([]Info, error) {
+	all, errs := make([]Info, len(pids)), make([]error, len(pids))
+	readAll(len(pids), func(i int) { all[i], errs[i] = statIfThere(pids[i]) })
+	return slices.DeleteFunc(all, func(info Info) bool { return info.Pid == 0 }), errors.Join(errs...)
+}
+
+// statIfThere gives the zero Info for one that has ended, is a thread, or is hidden (hidepid), and not ours then.
+func statIfThere(pid int) (Info, error) {
 	info, err := Stat(pid)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
-		return all, nil
+		return Info{}, nil
 	}
-	if err != nil {
-		return all, err
-	}
-	return append(all, info), nil
+	return info, err
 }
 
 // lastPid returns the number given out last in our pid namespace (proc_loadavg(5)), 0 if unknown.

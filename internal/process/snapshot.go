@@ -15,6 +15,9 @@ import (
 type snapshot struct {
 	procs    map[int]*entry
 	children map[int][]*entry // by parent; none that are dead
+
+	mu sync.Mutex // guards index
+	*index
 }
 
 type entry struct {
@@ -43,6 +46,7 @@ func newSnapshot(all []Info) *snapshot {
 			s.children[info.PPid] = append(s.children[info.PPid], e)
 		}
 	}
+	s.index = newIndex(s.procs)
 	return s
 }
 
@@ -57,23 +61,20 @@ func openFilesOf(info Info) openFiles {
 	return readOpenFiles(info.Pid)
 }
 
-// marked reports whether the environment given at exec holds this mark.
-func (e *entry) marked(mark string) bool {
-	want := []byte(MarkName + "=" + mark)
-	for kv := range bytes.SplitSeq(e.env(), []byte{0}) {
-		if bytes.Equal(kv, want) {
-			return true
-		}
-	}
-	return false
-}
-
-// mark returns the first mark in the environment given at exec, or "".
-func (e *entry) mark() string {
+// marks returns the marks in the environment given at exec; one, as a rule.
+func (e *entry) marks() (marks []string) {
 	for kv := range bytes.SplitSeq(e.env(), []byte{0}) {
 		if mark, ok := bytes.CutPrefix(kv, []byte(MarkName+"=")); ok {
-			return string(mark)
+			marks = append(marks, string(mark))
 		}
+	}
+	return marks
+}
+
+// mark returns the first of them, which getenv(3) gives, or "".
+func (e *entry) mark() string {
+	if marks := e.marks(); len(marks) > 0 {
+		return marks[0]
 	}
 	return ""
 }

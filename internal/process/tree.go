@@ -83,30 +83,42 @@ func (p *Process) groupPinned() bool {
 
 // tree is the rule of membership. pinned: id.Pid still numbers the leader's group and session.
 func (s *snapshot) tree(id ID, mark string, extra Holders, pinned bool, self int) (infos []Info, group bool) {
-	leader := func(e *entry) bool { return e.Pid == id.Pid && e.Start == id.Start }
-	grouped := func(e *entry) bool { return pinned && (e.Group == id.Pid || e.Session == id.Pid) }
-
-	daemons := s.daemons(id, self)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.extend(id.Start)
+	daemons := s.daemonsSince(id, self)
 	stop := func(e *entry) bool { return e.Pid == self || daemons[e.Pid] != nil }
 	members := map[int]*entry{}
-	for _, e := range s.procs {
-		if e.Dead() || e.Start < id.Start || stop(e) {
-			continue
-		}
-		if leader(e) || grouped(e) || mark != "" && e.marked(mark) || e.holds(extra) {
-			s.descend(e, members, stop)
+	for _, found := range s.first(id, mark, extra, pinned) {
+		for _, e := range found {
+			if e.Start >= id.Start && !stop(e) {
+				s.descend(e, members, stop)
+			}
 		}
 	}
 	for _, pid := range s.ancestors(self) {
 		delete(members, pid)
 	}
-	group = pinned
-	for _, e := range s.procs {
-		if e.Group == id.Pid && !e.Dead() && members[e.Pid] == nil {
-			group = false
-		}
-	}
+	group = pinned && !slices.ContainsFunc(s.groups[id.Pid], func(e *entry) bool { return members[e.Pid] == nil })
 	return sortedInfos(members), group
+}
+
+// first returns those from whom the others of a tree descend: the leader, its group and session, those who carry the mark, and those who hold a file.
+func (s *snapshot) first(id ID, mark string, extra Holders, pinned bool) [][]*entry {
+	found := [][]*entry{}
+	if e := s.procs[id.Pid]; e != nil && e.Start == id.Start && !e.Dead() {
+		found = append(found, []*entry{e})
+	}
+	if pinned {
+		found = append(found, s.groups[id.Pid], s.sessions[id.Pid])
+	}
+	if mark != "" {
+		found = append(found, s.marks[mark])
+	}
+	for _, file := range extra.Files {
+		found = append(found, s.holders[file])
+	}
+	return found
 }
 
 // ancestors returns the parent of a process, its parent, and so on.
@@ -118,15 +130,14 @@ func (s *snapshot) ancestors(pid int) []int {
 	return pids
 }
 
-// daemons returns those who hold the lock of an instance, and their descendants. Not the leader: it was started to be
+// daemonsSince returns those who hold the lock of an instance, and their descendants. Not the leader: it was started to be
 // one. Not the calling process: what it descends from does not make its own children another's.
-func (s *snapshot) daemons(id ID, self int) map[int]*entry {
+func (s *snapshot) daemonsSince(id ID, self int) map[int]*entry {
 	daemons := map[int]*entry{}
-	for _, e := range s.procs {
-		if e.Dead() || e.Start < id.Start || e.Pid == self || !e.files().instanceLock {
-			continue
+	for _, e := range s.daemons {
+		if e.Start >= id.Start && e.Pid != self {
+			s.descend(e, daemons, func(e *entry) bool { return e.Pid == self })
 		}
-		s.descend(e, daemons, func(e *entry) bool { return e.Pid == self })
 	}
 	if e := daemons[id.Pid]; e != nil && e.Start == id.Start {
 		delete(daemons, id.Pid)
@@ -143,12 +154,6 @@ func (s *snapshot) descend(e *entry, set map[int]*entry, stop func(*entry) bool)
 	for _, child := range s.children[e.Pid] {
 		s.descend(child, set, stop)
 	}
-}
-
-func (e *entry) holds(h Holders) bool {
-	return len(h.Files) > 0 && slices.ContainsFunc(e.files().ids, func(id FileID) bool {
-		return slices.Contains(h.Files, id)
-	})
 }
 
 func sortedInfos(set map[int]*entry) []Info {
