@@ -54,8 +54,11 @@ func verified(fd int, path string, err error) (*os.File, error) {
 func WriteFile(dir *os.File, name string, data []byte) error {
 	path := filepath.Join(dir.Name(), name)
 	tmp := tempName(name)
-	_ = unix.Unlinkat(int(dir.Fd()), tmp, 0)
-	fd, err := unix.Openat(int(dir.Fd()), tmp, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	fd, err := create(dir, tmp)
+	if err == unix.EEXIST { // of a writer that had our pid and was killed
+		_ = unix.Unlinkat(int(dir.Fd()), tmp, 0)
+		fd, err = create(dir, tmp)
+	}
 	if err != nil {
 		return &fs.PathError{Op: "write", Path: path, Err: err}
 	}
@@ -76,6 +79,10 @@ func WriteFile(dir *os.File, name string, data []byte) error {
 		return &fs.PathError{Op: "write", Path: path, Err: err}
 	}
 	return nil
+}
+
+func create(dir *os.File, name string) (int, error) {
+	return unix.Openat(int(dir.Fd()), name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 }
 
 // writes tells apart the temporary files of writers in one process.
@@ -111,6 +118,20 @@ func ReadFile(dir *os.File, name string, max int64) ([]byte, error) {
 		return nil, &fs.PathError{Op: "read", Path: path, Err: fmt.Errorf("%d bytes, more than %d", fi.Size(), max)}
 	}
 	return io.ReadAll(io.LimitReader(f, max))
+}
+
+// HasFile reports that name below the open directory is a regular file of this many bytes.
+func HasFile(dir *os.File, name string, size int64) bool {
+	var st unix.Stat_t
+	err := unix.Fstatat(int(dir.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW)
+	return err == nil && st.Mode&unix.S_IFMT == unix.S_IFREG && st.Size == size
+}
+
+// InPlace reports that the open directory is still the one that its path leads to, and closed to others.
+func InPlace(dir *os.File) bool {
+	var open, there unix.Stat_t
+	return unix.Fstat(int(dir.Fd()), &open) == nil && unix.Lstat(dir.Name(), &there) == nil &&
+		open.Dev == there.Dev && open.Ino == there.Ino && open.Mode&0o077 == 0
 }
 
 // Remove unlinks name below the open directory; a missing one is no error.

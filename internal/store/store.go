@@ -38,38 +38,57 @@ type Store struct {
 
 	// Guards the files against our own goroutines: Delete must not take the environment of a
 	// service whose state is about to be written (TestConcurrentSavesAndDeletes).
-	mu sync.Mutex
+	mu   sync.Mutex
+	dirs map[string]*os.File // the directories, as they were opened last
+	seen map[string]bool     // environments that were whole when they were last read or written
 }
 
-// New makes the directories.
+// New makes the directories. They stay open as long as the Store can be reached.
 func New(inst instance.Instance) (*Store, error) {
-	s := &Store{inst: inst}
+	s := &Store{inst: inst, dirs: map[string]*os.File{}, seen: map[string]bool{}}
 	for _, name := range []string{instance.StateName, instance.EnvName} {
-		if err := s.in(name, true, instance.Sweep); err != nil {
+		if err := s.in(name, instance.Sweep); err != nil {
 			return nil, err
 		}
 	}
 	return s, nil
 }
 
-// in opens one of the directories for f. It is opened each time, so that a directory which was
-// removed under a running daemon is made again.
-func (s *Store) in(name string, create bool, f func(dir *os.File) error) error {
-	return in(s.inst, name, create, f)
+// in calls f with one of the directories. To open it is to look at all above it, so it stays open; one that was removed under a running
+// daemon is made again.
+func (s *Store) in(name string, f func(dir *os.File) error) error {
+	dir := s.dirs[name]
+	if dir == nil || !instance.InPlace(dir) {
+		fresh, err := open(s.inst, name, true)
+		if err != nil {
+			return err
+		}
+		if dir != nil {
+			dir.Close()
+		}
+		dir, s.dirs[name] = fresh, fresh
+	}
+	return f(dir)
 }
 
-func in(inst instance.Instance, name string, create bool, f func(dir *os.File) error) error {
+// open makes the directories when create is set. The caller closes the file.
+func open(inst instance.Instance, name string, create bool) (*os.File, error) {
 	state, err := inst.OpenState(create)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer state.Close()
 	top, err := inst.OpenDir(state, create)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer top.Close()
-	dir, err := instance.OpenSub(top, name, create)
+	return instance.OpenSub(top, name, create)
+}
+
+// in is for those who only read.
+func in(inst instance.Instance, name string, f func(dir *os.File) error) error {
+	dir, err := open(inst, name, false)
 	if err != nil {
 		return err
 	}
@@ -93,7 +112,7 @@ func (s *Store) Save(st service.Status) error {
 	if err != nil {
 		return err
 	}
-	return s.in(instance.StateName, true, func(dir *os.File) error {
+	return s.in(instance.StateName, func(dir *os.File) error {
 		return instance.WriteFile(dir, st.Name+suffix, append(data, '\n'))
 	})
 }
@@ -114,12 +133,22 @@ func hash(env []string) string {
 	return hex.EncodeToString(sum[:16])
 }
 
+// saveEnv writes an environment that is not there, or was damaged before this process has seen it whole.
 func (s *Store) saveEnv(hash string, env []string) error {
-	return s.in(instance.EnvName, true, func(dir *os.File) error {
-		if _, err := readEnv(dir, hash); err == nil {
-			return nil
+	data := []byte(strings.Join(env, "\x00"))
+	return s.in(instance.EnvName, func(dir *os.File) error {
+		there := instance.HasFile(dir, hash, int64(len(data)))
+		if there && !s.seen[hash] {
+			_, err := readEnv(dir, hash)
+			there = err == nil
 		}
-		return instance.WriteFile(dir, hash, []byte(strings.Join(env, "\x00")))
+		if !there {
+			if err := instance.WriteFile(dir, hash, data); err != nil {
+				return err
+			}
+		}
+		s.seen[hash] = true
+		return nil
 	})
 }
 
@@ -127,7 +156,7 @@ func (s *Store) saveEnv(hash string, env []string) error {
 func (s *Store) Delete(name string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	err := s.in(instance.StateName, true, func(dir *os.File) error { return instance.Remove(dir, name+suffix) })
+	err := s.in(instance.StateName, func(dir *os.File) error { return instance.Remove(dir, name+suffix) })
 	if err != nil {
 		return err
 	}
@@ -135,7 +164,7 @@ func (s *Store) Delete(name string) error {
 	if err != nil {
 		return err
 	}
-	return s.in(instance.EnvName, true, func(dir *os.File) error {
+	return s.in(instance.EnvName, func(dir *os.File) error {
 		names, err := instance.Names(dir)
 		for _, n := range names {
 			used := slices.ContainsFunc(all, func(st service.Status) bool { return st.EnvHash == n || st.SetHash == n })
@@ -152,7 +181,7 @@ func (s *Store) Delete(name string) error {
 func (s *Store) Load() (all []service.Status, bad []error, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	err = s.in(instance.StateName, true, func(dir *os.File) error {
+	err = s.in(instance.StateName, func(dir *os.File) error {
 		var broken map[string]error
 		all, broken, err = readAll(dir)
 		for name, why := range broken {
@@ -178,7 +207,7 @@ func addEnvironments(inst instance.Instance, st *service.Status) (bad []error) {
 		if *e.hash == "" {
 			continue
 		}
-		err := in(inst, instance.EnvName, false, func(dir *os.File) (err error) {
+		err := in(inst, instance.EnvName, func(dir *os.File) (err error) {
 			*e.env, err = readEnv(dir, *e.hash)
 			return err
 		})
@@ -224,7 +253,7 @@ func setAside(dir *os.File, name string) error {
 // can have, are passed over.
 func Read(inst instance.Instance) ([]service.Status, error) {
 	var all []service.Status
-	err := in(inst, instance.StateName, false, func(dir *os.File) (err error) {
+	err := in(inst, instance.StateName, func(dir *os.File) (err error) {
 		all, _, err = readAll(dir)
 		return err
 	})

@@ -271,6 +271,24 @@ func TestDeleteDropsEnvironmentsThatNobodyUses(t *testing.T) {
 	require.Equal(t, []string{"c"}, serviceNames(all))
 }
 
+// TestEnvironmentLostUnderARunningDaemon is written again by the next save.
+func TestEnvironmentLostUnderARunningDaemon(t *testing.T) {
+	s, inst := newStore(t)
+	save(t, s, status("a", "X=1"))
+	path := filepath.Join(inst.Path(instance.EnvName), hash([]string{"X=1"}))
+	for name, lose := range map[string]func() error{
+		"removed":  func() error { return os.Remove(path) },
+		"torn":     func() error { return os.Truncate(path, 1) },
+		"replaced": func() error { return errors.Join(os.Remove(path), os.Symlink("/etc/passwd", path)) },
+	} {
+		require.NoError(t, lose(), name)
+		save(t, s, status("a", "X=1"))
+		text, err := os.ReadFile(path)
+		require.NoError(t, err, name)
+		require.Equal(t, "X=1", string(text), name)
+	}
+}
+
 // TestDirectoryRemovedUnderARunningDaemon is made again by the next save.
 func TestDirectoryRemovedUnderARunningDaemon(t *testing.T) {
 	s, inst := newStore(t)
