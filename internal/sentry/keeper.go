@@ -38,6 +38,10 @@ const (
 	// steady is how long a sentry has to live for its end to be a surprise: another one is started at once.
 	steady = 10 * time.Second
 
+	// respite is how long nobody looks again after a look, in units of what that took: with hundreds of services that start at once, each of
+	// which nudges, the looks at all of them would otherwise cost more than the starts.
+	respite = 3
+
 	// maxPause bounds the time without a sentry after some of them have ended one after the other.
 	maxPause = 30 * time.Second
 )
@@ -134,6 +138,7 @@ func (k *Keeper) loop() {
 	timer := time.NewTimer(time.Hour)
 	timer.Stop()
 	defer timer.Stop()
+	nudged, rested := k.nudged, (<-chan time.Time)(nil)
 	for {
 		if d, ok := k.due(); ok {
 			timer.Reset(d)
@@ -141,8 +146,12 @@ func (k *Keeper) loop() {
 			timer.Stop()
 		}
 		select {
-		case <-k.nudged:
+		case <-nudged:
+			begun := time.Now()
 			k.look()
+			nudged, rested = nil, time.After(respite*time.Since(begun))
+		case <-rested:
+			nudged, rested = k.nudged, nil
 		case done := <-k.syncs:
 			k.look()
 			close(done)
