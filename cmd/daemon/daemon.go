@@ -84,6 +84,7 @@ type daemon struct {
 	files map[string]*os.File // what the program has left that this one was before; nil: it was none
 	sig   *signals
 	boss  *manager
+	mem   memory
 
 	adopted chan struct{} // closed when what still runs is adopted
 	leaving chan struct{} // closed when this daemon stops or lets go of what runs
@@ -130,6 +131,7 @@ func (d *daemon) serve(sig *signals, foreground bool, failed int) (err error) {
 		Changed: func(from service.State, now service.Status) {
 			d.guard.changed(from, now)
 			d.boss.changed()
+			d.mem.used()
 		},
 	})
 	if err != nil {
@@ -138,7 +140,7 @@ func (d *daemon) serve(sig *signals, foreground bool, failed int) (err error) {
 	if foreground {
 		d.boss = newManager(d.inst, d.sup.List, d.log)
 	}
-	d.sig = sig
+	d.sig, d.mem = sig, newMemory()
 	d.guard = newGuardian(d.inst, d.sup, d.log, failed, d.boss != nil)
 	ctx, stop := context.WithCancelCause(context.Background())
 	defer stop(nil)

@@ -37,6 +37,7 @@ func (d *daemon) handler() hob.Handler {
 		// These talk to the client before they answer.
 		var result any
 		var err error
+		defer d.mem.used()
 		switch r.Method {
 		case api.ServiceEvents.Name:
 			return api.None{}, d.serviceEvents(ctx, r)
