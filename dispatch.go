@@ -72,6 +72,9 @@ func (s *server) serveFrom(c net.Conn, p peer, at *ipc.Suspended) {
 		case <-conn.Done():
 		}
 		<-conn.Done()
+		if errno, ok := ipc.Fault(conn.Err()); ok {
+			s.log.Warn("a connection broke", "pid", conn.Creds().Pid, "err", errno)
+		}
 		s.own.wait(conn)
 		s.conns.remove(conn)
 	}()

@@ -165,9 +165,12 @@ func answerError(method string, err error) error {
 	case errors.Is(err, context.DeadlineExceeded):
 		return &Error{Code: "timeout", Message: method + ": no answer in time", Err: err}
 	case errors.Is(err, ipc.ErrClosed):
-		return &Error{Verdict: string(probe.Lost), Code: "lost", Err: err,
-			Message: method + ": the daemon went away before it answered",
-			Hint:    "ask again: whether it was done is not known"}
+		what := "the daemon went away before it answered"
+		if errno, ok := ipc.Fault(err); ok {
+			what = "the connection to the daemon broke before it answered: " + errno.Error()
+		}
+		return &Error{Verdict: string(probe.Lost), Code: "lost", Err: err, Message: method + ": " + what,
+			Hint: "ask again: whether it was done is not known"}
 	}
 	return &Error{Code: "failed", Message: fmt.Sprintf("%s: %v", method, err), Err: err}
 }

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/hobworks/hob/internal/fault"
 	"github.com/hobworks/hob/internal/instance"
@@ -129,8 +130,13 @@ func (s *server) bind(context.Context) error {
 	return nil
 }
 
+// selfPatience is how long a daemon's own socket may take to answer it. One that can't be reached must not hold the lock for ever.
+const selfPatience = 5 * time.Second
+
 // helloSelf asks the socket as a client would, before anybody else can.
 func (s *server) helloSelf(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, selfPatience)
+	defer cancel()
 	c, err := ipc.Connect(ctx, s.dir, s.listener.Name())
 	if err != nil {
 		return err

@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"runtime"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -318,3 +320,33 @@ func TestPanicIsAnsweredAndReported(t *testing.T) {
 type badJSON struct{}
 
 func (badJSON) MarshalJSON() ([]byte, error) { panic("marshal") }
+
+// broken can't be written to.
+type broken struct{ net.Conn }
+
+func (broken) Write([]byte) (int, error) {
+	return 0, &net.OpError{Op: "write", Err: os.NewSyscallError("write", syscall.ENOSPC)}
+}
+
+// TestFailedWriteIsTheReason: whoever calls is told what failed here, and not that the other end is gone.
+func TestFailedWriteIsTheReason(t *testing.T) {
+	t.Parallel()
+	a, b := unixPair(t)
+	defer b.Close()
+	c := NewConn(t.Context(), broken{a}, ConnOptions{})
+	err := c.Call(t.Context(), "x", nil, nil)
+	require.ErrorIs(t, err, ErrClosed)
+	errno, ours := Fault(err)
+	require.True(t, ours)
+	require.Equal(t, syscall.ENOSPC, errno)
+	<-c.Done()
+	require.ErrorIs(t, c.Err(), syscall.ENOSPC)
+
+	a, b = unixPair(t)
+	c = NewConn(t.Context(), a, ConnOptions{})
+	require.NoError(t, b.Close())
+	err = c.Call(t.Context(), "x", nil, nil)
+	require.ErrorIs(t, err, ErrClosed)
+	_, ours = Fault(err)
+	require.False(t, ours, "%v", err)
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"syscall"
 
 	"github.com/sourcegraph/jsonrpc2"
 )
@@ -53,6 +54,12 @@ func closedBy(cause error) error {
 		return closedHere{}
 	}
 	return fmt.Errorf("%w: %w", ErrClosed, cause)
+}
+
+// Fault returns the errno with which a read or a write of ours has failed, if that is why a connection is over, and not the peer's end.
+func Fault(err error) (syscall.Errno, bool) {
+	errno, ok := errors.AsType[syscall.Errno](err)
+	return errno, ok && errno != syscall.EPIPE && errno != syscall.ECONNRESET
 }
 
 // closedHere needs no cause in its text.

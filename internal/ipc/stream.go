@@ -196,6 +196,11 @@ func (s *stream) sever(err error) error {
 		_ = s.nc.Close()
 		return err
 	}
+	if _, ours := Fault(err); ours { // the peer has no last words then
+		s.fail(err)
+		_ = s.nc.Close()
+		return err
+	}
 	time.AfterFunc(afterlife, func() {
 		s.fail(err)
 		_ = s.nc.Close()
