@@ -133,18 +133,27 @@ func (d *daemon) serviceRun(ctx context.Context, p api.RunParams) (api.RunResult
 
 // each does f for every name, in order, and stops at the first error.
 func (d *daemon) each(names []string, env []string, f func(name string) (service.Status, error)) (api.ServicesResult, error) {
+	all, err := d.statuses(names, f)
+	if err != nil {
+		return api.ServicesResult{}, err
+	}
+	return api.ServicesResult{Services: d.documents(all, env)}, nil
+}
+
+// statuses is each without a look at processes.
+func (d *daemon) statuses(names []string, f func(name string) (service.Status, error)) ([]service.Status, error) {
 	if len(names) == 0 {
-		return api.ServicesResult{}, &hob.Error{Code: api.CodeUsage, Message: "no service was named"}
+		return nil, &hob.Error{Code: api.CodeUsage, Message: "no service was named"}
 	}
 	var all []service.Status
 	for _, name := range names {
 		st, err := f(name)
 		if err != nil {
-			return api.ServicesResult{}, d.unknown(err, names)
+			return nil, d.unknown(err, names)
 		}
 		all = append(all, st)
 	}
-	return api.ServicesResult{Services: d.documents(all, env)}, nil
+	return all, nil
 }
 
 func (d *daemon) serviceStart(ctx context.Context, p api.NamesParams) (api.ServicesResult, error) {
@@ -152,8 +161,8 @@ func (d *daemon) serviceStart(ctx context.Context, p api.NamesParams) (api.Servi
 }
 
 func (d *daemon) serviceStop(_ context.Context, p api.NamesParams) (api.ServicesResult, error) {
-	if r, err := d.each(p.Names, nil, d.sup.Status); err != nil {
-		return r, err // nothing is stopped when one of them is not known
+	if _, err := d.statuses(p.Names, d.sup.Status); err != nil {
+		return api.ServicesResult{}, err // nothing is stopped when one of them is not known
 	}
 	// The client may go: what it asked for is done all the same, with the grace that was set.
 	all, err := d.sup.Stop(context.Background(), p.Names...)

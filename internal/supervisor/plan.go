@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"runtime"
 	"slices"
 	"sync"
 
@@ -68,7 +69,7 @@ func (s *Supervisor) apply(ctx context.Context, p Plan) ([]*svc, error) {
 		}
 	}
 	s.stopSome(ctx, stale)
-	var wait []*svc
+	var wait, start []*svc
 	for _, name := range order {
 		v, err := s.get(name)
 		if err != nil {
@@ -76,13 +77,42 @@ func (s *Supervisor) apply(ctx context.Context, p Plan) ([]*svc, error) {
 		}
 		asked := slices.Contains(p.Start, name)
 		if slices.Contains(stale, v) || asked && wantsStart(v.status()) {
-			v.send(event{kind: evStart, spec: v.specFor(*specs[name], p), lazy: true})
+			start = append(start, v)
 		}
 		if asked {
 			wait = append(wait, v)
 		}
 	}
+	atOnce(start, specs, func(v *svc) { v.send(event{kind: evStart, spec: v.specFor(*specs[v.name], p), lazy: true}) })
 	return wait, nil
+}
+
+// atOnce calls f for services that are in an order in which they can be started, for each after it was called for what it needs among them, and for as
+// many at a time as there are processors.
+func atOnce(inOrder []*svc, specs map[string]*service.Spec, f func(*svc)) {
+	turns := make(chan struct{}, runtime.GOMAXPROCS(0))
+	done := make(map[string]chan struct{}, len(inOrder))
+	var all sync.WaitGroup
+	for _, v := range inOrder {
+		var before []chan struct{}
+		for _, n := range specs[v.name].Needs {
+			if c := done[n.Name]; c != nil {
+				before = append(before, c)
+			}
+		}
+		over := make(chan struct{})
+		done[v.name] = over
+		all.Go(func() {
+			defer close(over)
+			for _, c := range before {
+				<-c
+			}
+			turns <- struct{}{}
+			f(v)
+			<-turns
+		})
+	}
+	all.Wait()
 }
 
 // refused says why the plan can't be applied: an ad-hoc service has one of the names.
