@@ -12,7 +12,7 @@ import (
 // once, and each tree only its own members. It knows the processes that started at since or later: those that are older than anything that hob
 // started, of a desktop with its thousands of descriptors, are not read for it.
 type index struct {
-	youngest []*entry // all that run, the youngest first
+	youngest []*entry // all that run, but for the kernel's own, the youngest first
 	known    int      // so many of them are in the maps
 
 	groups, sessions map[int][]*entry
@@ -24,7 +24,7 @@ type index struct {
 func newIndex(procs map[int]*entry) *index {
 	x := &index{groups: map[int][]*entry{}, sessions: map[int][]*entry{}, marks: map[string][]*entry{}, holders: map[FileID][]*entry{}}
 	for _, e := range procs {
-		if e.Dead() {
+		if e.Dead() || e.kernel {
 			continue
 		}
 		x.youngest = append(x.youngest, e)

@@ -12,6 +12,8 @@ type Info struct {
 	CPU                       time.Duration // user and system, without children; 0 on darwin
 	RSS                       int64         // bytes; 0 on darwin
 	ExitCode                  int           // raw wait status, meaningful for a zombie of our own uid only
+
+	kernel bool // a thread of the kernel: it has no environment and no descriptors
 }
 
 // Dead reports whether the process has ended and only waits to be reaped. A process whose first thread ended

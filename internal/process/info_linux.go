@@ -17,6 +17,9 @@ import (
 // tick is USER_HZ, 100 on every Linux that Go runs on.
 const tick = 10 * time.Millisecond
 
+// kernelThread is PF_KTHREAD of the kernel's sched.h.
+const kernelThread = 0x00200000
+
 var pageSize = int64(os.Getpagesize())
 
 func readBootID() (string, error) {
@@ -121,6 +124,7 @@ func parseStat(b []byte) (Info, error) {
 		CPU:     time.Duration(num(14)+num(15)) * tick,
 		Threads: int(num(20)),
 		RSS:     num(24) * pageSize,
+		kernel:  num(9)&kernelThread != 0,
 	}
 	info.Start, err = strconv.ParseUint(f[22-3], 10, 64)
 	if len(f) > 52-3 {

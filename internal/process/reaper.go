@@ -1,6 +1,7 @@
 package process
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -49,31 +50,49 @@ func (l *leaderList) has(pid int) bool {
 // started in another way (os/exec) would lose their exit status to it: start them with [Start], or within [Reaper.Pause].
 type Reaper struct {
 	paused atomic.Int32
+	round  *shared[int]
 }
 
 // NewReaper returns a Reaper. One is enough; several do no harm.
-func NewReaper() *Reaper { return &Reaper{} }
+func NewReaper() *Reaper {
+	r := &Reaper{}
+	r.round = newShared(r.reap)
+	return r
+}
 
-// Reap collects the strays that have exited and returns how many. It does not wait for any. Call it at each SIGCHLD
-// and after a Terminate; what ends during the call may be left for the next one. On darwin there are none.
+// Reap collects the strays that have exited and returns how many; those who call at the same time share a round. It does not wait for any. Call it at each
+// SIGCHLD and after a Terminate; what ends during the call may be left for the next one. On darwin there are none.
 func (r *Reaper) Reap() int {
+	n, _ := r.round.take()
+	return n
+}
+
+func (r *Reaper) reap() (n int, err error) {
 	reaping.Lock()
 	defer reaping.Unlock()
 	if r.paused.Load() > 0 {
-		return 0
+		return 0, nil
 	}
-	n := 0
-	for _, pid := range children() {
-		if leaders.has(pid) {
-			continue
-		}
+	for _, pid := range strays() {
 		// Exactly this pid, never -1: a kept zombie leader would be returned for ever.
 		if got, err := unix.Wait4(pid, nil, unix.WNOHANG, nil); err == nil && got == pid {
 			n++
 		}
 	}
-	return n
+	return n, nil
 }
+
+// strays are our children that are no leaders. The caller holds reaping: nobody may leave the list of leaders while the children are read.
+func strays() []int {
+	return slices.DeleteFunc(children(), leaders.has)
+}
+
+// anyStray is whether there are any.
+var anyStray = newShared(func() (bool, error) {
+	reaping.Lock()
+	defer reaping.Unlock()
+	return len(strays()) > 0, nil
+})
 
 // Pause makes Reap do nothing until the returned function is called, which then reaps once. Calls nest. When Pause
 // returns no Reap is under way.

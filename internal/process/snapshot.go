@@ -90,50 +90,12 @@ func isInstanceLock(name string) bool {
 	return ok && len(hex) == 16 && strings.Trim(hex, "0123456789abcdef") == ""
 }
 
-// table hands out snapshots that are younger than the call and shares each among all who wait for one: a hundred
-// trees ended at once then cost a few looks at the process table, not hundreds.
-type table struct {
-	read func() ([]Info, error)
+var processTable = newShared(takeSnapshot)
 
-	reading chan struct{} // holds an element while a look is under way
-	mu      sync.Mutex    // guards next
-	next    *look         // not begun, so that others may still join it
-}
-
-type look struct {
-	done chan struct{}
-	snap *snapshot
-	err  error
-}
-
-var processTable = newTable(processes)
-
-func newTable(read func() ([]Info, error)) *table {
-	return &table{read: read, reading: make(chan struct{}, 1)}
-}
-
-func (t *table) take() (*snapshot, error) {
-	t.mu.Lock()
-	if l := t.next; l != nil {
-		t.mu.Unlock()
-		<-l.done
-		return l.snap, l.err
-	}
-	l := &look{done: make(chan struct{})}
-	t.next = l
-	t.mu.Unlock()
-
-	t.reading <- struct{}{}
-	defer func() { <-t.reading }()
-	t.mu.Lock()
-	t.next = nil // it begins now: whoever comes later must not be answered with it
-	t.mu.Unlock()
-	defer close(l.done)
-	all, err := t.read()
+func takeSnapshot() (*snapshot, error) {
+	all, err := processes()
 	if err != nil {
-		l.err = err
 		return nil, err
 	}
-	l.snap = newSnapshot(all)
-	return l.snap, nil
+	return newSnapshot(all), nil
 }

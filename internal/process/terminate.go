@@ -30,6 +30,10 @@ type Stop struct {
 	Grace   time.Duration  // from the signal to SIGKILL; 0 or less: SIGKILL at once
 	Holders Holders        // see Tree
 
+	// Free reports that none has what each of the tree inherits, unless it has given it away: see [Process.Alone]. Where that is so, too, no
+	// more looks are taken for what may be left; nil: they always are.
+	Free func() bool
+
 	// Frozen is the tree as [Process.Freeze] has left it; nil: it runs. It gets Signal before anything else happens, and goes on
 	// with that; where [Frozen.End] has sent it, it is not sent again.
 	Frozen *Frozen
@@ -74,7 +78,7 @@ func (e *LeftError) Unwrap() error { return e.Err }
 // *LeftError when something outlived that. The leader is not reaped, and its group being empty, may then be:
 // see Release. It may be called when the leader has exited, for the rest of its tree.
 func (p *Process) Terminate(ctx context.Context, s Stop) (killed []Info, err error) {
-	t := &termination{p: p, holders: s.Holders, members: map[ID]*member{}}
+	t := &termination{p: p, holders: s.Holders, free: s.Free, members: map[ID]*member{}}
 	defer t.close()
 	// The leader's end is recorded by the time that its tree is said to be gone.
 	defer p.observe()
@@ -142,6 +146,8 @@ func (t *termination) verify() error {
 type termination struct {
 	p       *Process
 	holders Holders
+	free    func() bool
+	apart   bool           // somebody was found who did not descend from the leader
 	members map[ID]*member // everything ever found, by pid and start; the boot is this one
 	found   []Info         // by the last look
 	err     error          // of the last look and its signals
@@ -176,7 +182,7 @@ func (t *termination) killed() []Info {
 	return killed
 }
 
-// end repeats look, signal, wait until two looks in a row found nothing, or ctx is done (false).
+// end repeats look, signal, wait until nothing can be left, two looks in a row found nothing, or ctx is done (false).
 func (t *termination) end(ctx context.Context, sig syscall.Signal) bool {
 	for empty := 0; ctx.Err() == nil; {
 		var group bool
@@ -195,9 +201,25 @@ func (t *termination) end(ctx context.Context, sig syscall.Signal) bool {
 			continue
 		}
 		empty = 0
+		t.apart = t.apart || !t.oneFamily()
 		t.wait(ctx, sig, t.signal(group, sig))
+		if ctx.Err() == nil && t.nothingLeft() {
+			return true
+		}
 	}
 	return false
+}
+
+// oneFamily reports that all who were found are the leader or descend from it: their parents are found, too, or this process, which takes in orphans.
+func (t *termination) oneFamily() bool {
+	return !slices.ContainsFunc(t.found, func(info Info) bool {
+		return info.PPid != os.Getpid() && !slices.ContainsFunc(t.found, func(other Info) bool { return other.Pid == info.PPid })
+	})
+}
+
+// nothingLeft knows without a look, where nobody was found who could have had children that are not seen by it.
+func (t *termination) nothingLeft() bool {
+	return !t.apart && t.free != nil && t.p.Alone() && t.free()
 }
 
 // signal sends sig to what was found and has not had it yet, and returns those to wait for. All are opened before any

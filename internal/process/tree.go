@@ -52,14 +52,8 @@ func (p *Process) Alone() bool {
 	if !p.child || !p.isDone() || !subreaper.Load() {
 		return false
 	}
-	reaping.Lock() // nobody leaves the list of leaders while the children are read
-	defer reaping.Unlock()
-	for _, pid := range children() {
-		if !leaders.has(pid) {
-			return false
-		}
-	}
-	return true
+	there, err := anyStray.take()
+	return err == nil && !there
 }
 
 // tree also reports whether the whole group may be signalled: it is p's, and everyone in it a member or the caller's to signal.

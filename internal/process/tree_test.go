@@ -114,22 +114,20 @@ func TestLooksAreSharedAndNeverOlderThanTheCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		reads := 0
 		release := make(chan struct{})
-		tab := newTable(func() ([]Info, error) {
+		looks := newShared(func() (int, error) {
 			reads++
 			n := reads
 			<-release
-			return []Info{{Pid: n}}, nil
+			return n, nil
 		})
 		var mu sync.Mutex
 		got := map[int]int{} // which look answered, how often
 		take := func() {
-			s, err := tab.take()
+			n, err := looks.take()
 			require.NoError(t, err)
 			mu.Lock()
 			defer mu.Unlock()
-			for n := range s.procs {
-				got[n]++
-			}
+			got[n]++
 		}
 		go take()
 		synctest.Wait() // the first look is under way

@@ -31,6 +31,7 @@ func (v *svc) endTreeWith(stop process.Stop) {
 		p = process.Remains(v.mark())
 	}
 	stop.Signal, stop.Grace, stop.Holders = v.st.Stop.Signal, v.st.Stop.Timeout, v.holders()
+	stop.Free = v.lockIsFree
 	ev := event{kind: evGone, generation: v.st.Generation}
 	out, term := v.out, v.term
 	go func() {
