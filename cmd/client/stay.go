@@ -166,6 +166,9 @@ func (l *runLog) copy(ctx context.Context, p *printer) error {
 	}
 }
 
+// clockGrain is more than the step of the clock that files get their times from.
+const clockGrain = 20 * time.Millisecond
+
 // end reports that it has become known where the run's log ends. A run is on disk before its process is
 // forked: who has read something of it finds it there.
 func (l *runLog) end() bool {
@@ -176,7 +179,9 @@ func (l *runLog) end() bool {
 	if err != nil || l.seen != nil && os.SameFile(l.seen, now) && l.seen.ModTime().Equal(now.ModTime()) {
 		return false
 	}
-	l.seen = now
+	if l.seen = now; time.Since(now.ModTime()) < clockGrain {
+		l.seen = nil // it may be written again, and look the same
+	}
 	all, err := store.Read(l.inst)
 	if err != nil {
 		return false

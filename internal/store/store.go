@@ -1,5 +1,5 @@
 // Package store keeps what hobd must find again after it was killed: one file for each service,
-// state/NAME.json, replaced at each change, and each environment once, env/HASH, mode 0600. The
+// state/NAME.json, replaced at each change by what was NAME.json.old, and each environment once, env/HASH, mode 0600. The
 // client reads the same files when no daemon runs. It never decides what the state means, and
 // reading never creates or removes anything.
 package store
@@ -113,7 +113,7 @@ func (s *Store) Save(st service.Status) error {
 		return err
 	}
 	return s.in(instance.StateName, func(dir *os.File) error {
-		return instance.WriteFile(dir, st.Name+suffix, append(data, '\n'))
+		return instance.Rewrite(dir, st.Name+suffix, append(data, '\n'))
 	})
 }
 
@@ -156,7 +156,9 @@ func (s *Store) saveEnv(hash string, env []string) error {
 func (s *Store) Delete(name string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	err := s.in(instance.StateName, func(dir *os.File) error { return instance.Remove(dir, name+suffix) })
+	err := s.in(instance.StateName, func(dir *os.File) error { 
+		return errors.Join(instance.Remove(dir, name+suffix), instance.Remove(dir, name+suffix+instance.OldSuffix))
+	})
 	if err != nil {
 		return err
 	}
@@ -317,15 +319,21 @@ func readFile(dir *os.File, name string, max int64) (data []byte, err error) {
 	}
 }
 
+// readOne reads again what can't be decoded: who reads what a daemon writes may see half of it, if that writes twice meanwhile, see [instance.Rewrite].
 func readOne(dir *os.File, file, name string) (st service.Status, err error) {
-	data, err := readFile(dir, file, maxState)
-	if err != nil {
-		return st, err
+	for try := range 10 {
+		if try > 0 {
+			time.Sleep(time.Millisecond)
+		}
+		var data []byte
+		if data, err = readFile(dir, file, maxState); err != nil {
+			return st, err
+		}
+		if st, err = decodeStatus(data, name); err == nil {
+			return st, nil
+		}
 	}
-	if st, err = decodeStatus(data, name); err != nil {
-		return st, fmt.Errorf("%s/%s: %w", dir.Name(), file, err)
-	}
-	return st, nil
+	return st, fmt.Errorf("%s/%s: %w", dir.Name(), file, err)
 }
 
 // decodeStatus reads the state of the service that is called name.

@@ -355,8 +355,10 @@ func TestReaderDuringSaves(t *testing.T) {
 		select {
 		case err := <-done:
 			require.NoError(t, err)
-			require.Equal(t, []string{"web.json"}, files(t, inst, instance.StateName))
+			require.Equal(t, []string{"web.json", "web.json.old"}, files(t, inst, instance.StateName))
 			require.NoFileExists(t, filepath.Join(inst.Dir(), "web.json"))
+			require.NoError(t, s.Delete("web"))
+			require.Empty(t, files(t, inst, instance.StateName))
 			return
 		default:
 		}
