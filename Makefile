@@ -132,8 +132,8 @@ model-check:
 	@if command -v spin >/dev/null; then sh scripts/model.sh short; else echo 'model: no spin, so it is left out'; fi
 
 .PHONY: bench
-bench: ## ratios against floors in C and in bare Go; needs a C compiler
-	sh scripts/bench.sh
+bench: ## ratios against floors in C and in bare Go, kept in docs/performance.md; needs a C compiler
+	sh scripts/bench.sh -write docs/performance.md
 
 .PHONY: cover
 cover: ## what the tests reach, without what the programs do in processes of their own
