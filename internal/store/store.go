@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io/fs"
 	"os"
 	"slices"
@@ -41,11 +42,21 @@ type Store struct {
 	mu   sync.Mutex
 	dirs map[string]*os.File // the directories, as they were opened last
 	seen map[string]bool     // environments that were whole when they were last read or written
+	last map[string]written  // of each service
 }
+
+// written is what a file holds.
+type written struct {
+	size int64
+	sum  uint64
+}
+
+// seed is for sums that nobody but this process compares.
+var seed = maphash.MakeSeed()
 
 // New makes the directories. They stay open as long as the Store can be reached.
 func New(inst instance.Instance) (*Store, error) {
-	s := &Store{inst: inst, dirs: map[string]*os.File{}, seen: map[string]bool{}}
+	s := &Store{inst: inst, dirs: map[string]*os.File{}, seen: map[string]bool{}, last: map[string]written{}}
 	for _, name := range []string{instance.StateName, instance.EnvName} {
 		if err := s.in(name, instance.Sweep); err != nil {
 			return nil, err
@@ -96,7 +107,7 @@ func in(inst instance.Instance, name string, f func(dir *os.File) error) error {
 	return f(dir)
 }
 
-// Save writes st; its environment too, when that is new.
+// Save writes st, unless that is what was written last and is there; its environment too, when that is new.
 func (s *Store) Save(st service.Status) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -112,8 +123,18 @@ func (s *Store) Save(st service.Status) error {
 	if err != nil {
 		return err
 	}
+	data = append(data, '\n')
+	is := written{int64(len(data)), maphash.Bytes(seed, data)}
 	return s.in(instance.StateName, func(dir *os.File) error {
-		return instance.Rewrite(dir, st.Name+suffix, append(data, '\n'))
+		if s.last[st.Name] == is && instance.HasFile(dir, st.Name+suffix, is.size) {
+			return nil
+		}
+		delete(s.last, st.Name)
+		if err := instance.Rewrite(dir, st.Name+suffix, data); err != nil {
+			return err
+		}
+		s.last[st.Name] = is
+		return nil
 	})
 }
 
@@ -156,7 +177,7 @@ func (s *Store) saveEnv(hash string, env []string) error {
 func (s *Store) Delete(name string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	err := s.in(instance.StateName, func(dir *os.File) error { 
+	err := s.in(instance.StateName, func(dir *os.File) error {
 		return errors.Join(instance.Remove(dir, name+suffix), instance.Remove(dir, name+suffix+instance.OldSuffix))
 	})
 	if err != nil {

@@ -289,6 +289,32 @@ func TestEnvironmentLostUnderARunningDaemon(t *testing.T) {
 	}
 }
 
+// TestWhatIsThereIsNotWrittenAgain, and what is not there any more is.
+func TestWhatIsThereIsNotWrittenAgain(t *testing.T) {
+	s, inst := newStore(t)
+	path := inst.Path(instance.StateName, "web.json")
+	save(t, s, status("web"))
+	before, err := os.Stat(path)
+	require.NoError(t, err)
+	save(t, s, status("web"))
+	after, err := os.Stat(path)
+	require.NoError(t, err)
+	require.True(t, os.SameFile(before, after), "it was written again")
+	for name, lose := range map[string]func() error{
+		"removed": func() error { return os.Remove(path) },
+		"torn":    func() error { return os.Truncate(path, 10) },
+		"deleted": func() error { return s.Delete("web") },
+		"another": func() error { st := status("web"); st.Why = "x"; return s.Save(st) },
+	} {
+		require.NoError(t, lose(), name)
+		save(t, s, status("web"))
+		all, bad := load(t, s)
+		require.Empty(t, bad, name)
+		require.Len(t, all, 1, name)
+		require.Empty(t, all[0].Why, name)
+	}
+}
+
 // TestDirectoryRemovedUnderARunningDaemon is made again by the next save.
 func TestDirectoryRemovedUnderARunningDaemon(t *testing.T) {
 	s, inst := newStore(t)

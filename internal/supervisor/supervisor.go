@@ -321,9 +321,11 @@ func (s *Supervisor) Close() {
 	s.mu.Lock()
 	s.closed = true
 	s.mu.Unlock()
+	var all sync.WaitGroup
 	for _, v := range s.services() {
-		v.close()
+		all.Go(v.close)
 	}
+	all.Wait()
 	s.poller.Close()
 }
 
