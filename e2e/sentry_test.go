@@ -338,7 +338,7 @@ func TestHobdThatEndsByItselfIsNotStartedOverAndOver(t *testing.T) {
 		r, _ := w.record()
 		return r.Attempt >= 8
 	})
-	require.LessOrEqual(t, most, 3)
+	require.LessOrEqual(t, most, 4, "the last two, and who is about to leave")
 	// The first try is made at once, then come 0.1 s doubling, a quarter more or less: a test of the least it takes.
 	require.GreaterOrEqual(t, time.Since(began), 2*time.Second)
 	require.NoError(t, os.Remove(broken))

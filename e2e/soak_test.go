@@ -126,11 +126,13 @@ func TestSoak(t *testing.T) {
 	w.eventually("it has no zombies", func() bool { return len(zombiesOf(pid)) == 0 })
 	w.eventually("it has no more memory than before", func() bool { return w.memory() <= memory+2<<10 })
 	require.LessOrEqual(t, w.fileCount(), files)
-	fresh, after, grown := soak(t).goroutines(), w.fewest(), w.memory()
+	other := soak(t)
+	other.fewest() // what its start takes is over
+	fresh, after, grown := other.goroutines(), w.fewest(), w.memory()
 	goroutines := w.goroutines()
 	t.Logf("%d descriptors before and %d after, %d KiB and %d KiB, %d goroutines where nothing was and %d", had, after, memory, grown, fresh, goroutines)
 	require.Equal(t, had, after)
-	require.Equal(t, fresh, goroutines, "%s", w.daemonLog())
+	require.LessOrEqual(t, goroutines, fresh, "%s", w.daemonLog())
 }
 
 // restarts restarts a service so many times over one connection, without a process of hob for each.

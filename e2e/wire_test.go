@@ -117,7 +117,7 @@ func TestBadInputCostsItsConnectionOnly(t *testing.T) {
 	require.Equal(t, before.Start, after.Start, "the same daemon")
 	require.Less(t, after.RSS, before.RSS+(200<<20), "memory of the daemon")
 	require.Equal(t, pid, w.doc(0, "ps", "web").Service.Pid)
-	entries, err := filepath.Glob(w.inst().Path("state", "*"))
+	entries, err := filepath.Glob(w.inst().Path("state", "*.json"))
 	require.NoError(t, err)
 	require.Len(t, entries, 1, "a refused service leaves nothing")
 }
