@@ -135,6 +135,10 @@ model-check:
 bench: ## ratios against floors in C and in bare Go, kept in docs/performance.md; needs a C compiler
 	sh scripts/bench.sh -write docs/performance.md
 
+.PHONY: bench-peers
+bench-peers: ## hob beside tmux, watchman, supervisord, runit, s6 and pm2, those that are installed, kept in docs/performance.md
+	sh scripts/bench.sh -peers -write docs/performance.md
+
 .PHONY: cover
 cover: ## what the tests reach, without what the programs do in processes of their own
 	mkdir -p bin

@@ -37,11 +37,13 @@ type options struct {
 	runs, herd, herds, rounds int
 	services, megabytes       int
 	idle                      time.Duration
+	rush                      int
+	peers                     bool
 	only, write               string
 }
 
 // hasty is what -short sets, where it is not set by hand: enough to see that all of it still works.
-var hasty = map[string]string{"runs": "5", "herd": "50", "herds": "1", "rounds": "1", "services": "20", "megabytes": "16", "idle": "1s"}
+var hasty = map[string]string{"runs": "5", "rush": "10", "herd": "50", "herds": "1", "rounds": "1", "services": "20", "megabytes": "16", "idle": "1s"}
 
 func main() {
 	if len(os.Args) > 1 && (os.Args[1] == echoVerb || os.Args[1] == greetVerb) {
@@ -60,6 +62,8 @@ func main() {
 	flag.DurationVar(&o.idle, "idle", 30*time.Second, "watch idle processes for so `long`")
 	flag.StringVar(&o.only, "only", "", "a `list` of what to measure, with commas: "+strings.Join(names(), ","))
 	flag.StringVar(&o.write, "write", "", "keep what is printed in this `document`, where all was measured")
+	flag.IntVar(&o.rush, "rush", 50, "with -peers: start `N` clients at once")
+	flag.BoolVar(&o.peers, "peers", false, "compare with those peers that are installed, and not with floors: ask, first, rush, again")
 	short := flag.Bool("short", false, "little of everything; it shows that it works, not how fast")
 	flag.Parse()
 	if *short {
@@ -68,9 +72,13 @@ func main() {
 	began := load()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	err := run(ctx, o)
+	all, name := run, "bench"
+	if o.peers {
+		all, name = meetPeers, "peers"
+	}
+	err := all(ctx, o)
 	if err == nil && o.write != "" && o.only == "" && !*short {
-		err = keep(o.write, "bench", machine(began), o.report)
+		err = keep(o.write, name, machine(began), o.report)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
