@@ -218,6 +218,7 @@ func (d *daemon) directories() error {
 
 // run adopts what still runs.
 func (d *daemon) run(ctx context.Context) {
+	go d.sig.catchRest()
 	fault.Point("daemon.adopting")
 	files, old := d.takeOver(ctx)
 	if err := d.sup.Adopt(d.found, files); err != nil {

@@ -5,22 +5,39 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"sync"
 	"syscall"
 )
 
-// signals are all that can be caught, from before anything else happens.
+// signals are those that are caught.
 type signals struct {
 	c     chan os.Signal
 	ended chan struct{} // closed when serve has returned
+
+	mu   sync.Mutex // guards over
+	over bool       // nothing is caught any more
 }
 
-// catch catches every signal. Never signal.Ignore: SIG_IGN is inherited by services, whereas a
+// meant are the signals that hobd does something about.
+var meant = []os.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGCHLD, syscall.SIGQUIT, syscall.SIGABRT}
+
+// catch catches those that mean something. Never signal.Ignore: SIG_IGN is inherited by services, whereas a
 // caught signal is reset to its default by exec (signal(7)); also SIGHUP that nohup, or SIGINT that
 // a shell's "&", made this process ignore.
 func catch() *signals {
 	s := &signals{c: make(chan os.Signal, 64), ended: make(chan struct{})}
-	signal.Notify(s.c)
+	signal.Notify(s.c, meant...)
 	return s
+}
+
+// catchRest catches all others, so that none of them ends hobd. It is for later: the Go runtime switches threads twice for each, which takes
+// longer than all else that a start does.
+func (s *signals) catchRest() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.over {
+		signal.Notify(s.c)
+	}
 }
 
 // reactions are what signals lead to.
@@ -36,7 +53,10 @@ type reactions struct {
 
 // end lets every signal have its default action again, and returns when those that came before were handled.
 func (s *signals) end() {
+	s.mu.Lock()
+	s.over = true
 	signal.Stop(s.c) // nothing is sent to c after it
+	s.mu.Unlock()
 	close(s.c)
 	<-s.ended
 }

@@ -28,12 +28,17 @@ func unblock() {
 	_ = syscall.Exec("/proc/self/exe", os.Args, os.Environ())
 }
 
-// heed gives signals 32 to 34 their default action. glibc keeps them for itself, so the runtime
-// does not touch them; but make and others start their children with them ignored, through
-// posix_spawn(3), and that would be inherited by every service.
+// heed gives every signal its default action that is ignored, since whoever started the client has ignored it: every service would inherit that. The Go runtime
+// does so only for those that end a program. Signals 32 to 34 are among the rest, which glibc keeps for itself; make and others start their children
+// with them ignored, through posix_spawn(3).
 func heed() {
-	var byDefault [4]uintptr // struct kernel_sigaction: SIG_DFL, no flags, no restorer, empty mask
-	for sig := uintptr(32); sig <= 34; sig++ {
-		_, _, _ = unix.RawSyscall6(unix.SYS_RT_SIGACTION, sig, uintptr(unsafe.Pointer(&byDefault)), 0, unsafe.Sizeof(unix.Sigset_t{}.Val[0]), 0, 0)
+	const ignored = 1 // SIG_IGN
+	for sig := uintptr(1); sig <= 64; sig++ {
+		var is, byDefault [4]uintptr // struct kernel_sigaction: handler, flags, restorer, mask
+		size := unsafe.Sizeof(unix.Sigset_t{}.Val[0])
+		_, _, err := unix.RawSyscall6(unix.SYS_RT_SIGACTION, sig, 0, uintptr(unsafe.Pointer(&is)), size, 0, 0)
+		if err == 0 && is[0] == ignored {
+			_, _, _ = unix.RawSyscall6(unix.SYS_RT_SIGACTION, sig, uintptr(unsafe.Pointer(&byDefault)), 0, size, 0, 0)
+		}
 	}
 }
