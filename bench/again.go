@@ -41,7 +41,11 @@ func againAll(ctx context.Context, o options, rigs []*rig) error {
 			return fmt.Errorf("%s: %w", r.name, err)
 		}
 	}
-	pause(ctx, ripe)
+	rested := ripe
+	if o.idle > time.Second { // with -short it does not matter what a start leaves behind
+		rested = calm
+	}
+	pause(ctx, rested)
 	if err := weigh(all); err != nil {
 		return err
 	}

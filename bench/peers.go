@@ -50,8 +50,10 @@ func meetPeers(ctx context.Context, o options) error {
 			}
 			rigs = append(rigs, r)
 		}
-		// What was interrupted is no result.
-		err := errors.Join(j.run(ctx, o, rigs), ctx.Err())
+		err := j.run(ctx, o, rigs)
+		if ctx.Err() != nil { // what was interrupted is no result, and its errors are that
+			err = ctx.Err()
+		}
 		for _, r := range rigs {
 			err = errors.Join(err, r.end(context.WithoutCancel(ctx)))
 		}
