@@ -1,6 +1,7 @@
 // Command bench measures hob against floors: programs in C and in bare Go that do the least that
 // the same job can be done with. It runs both sides in turns and reports ratios, since only those
-// mean something on another machine. scripts/bench.sh builds what it needs.
+// mean something on another machine. scripts/bench.sh builds what it needs. With -peers the other side is
+// tools that do a part of hob's job, those of them that are installed.
 //
 // It asserts nothing about time. It exits with 1 when a command fails, or when what was measured did not
 // happen: clients that start at once and do not end up with exactly one daemon, a service that does not
@@ -38,12 +39,13 @@ type options struct {
 	services, megabytes       int
 	idle                      time.Duration
 	rush                      int
+	limit                     time.Duration
 	peers                     bool
 	only, write               string
 }
 
 // hasty is what -short sets, where it is not set by hand: enough to see that all of it still works.
-var hasty = map[string]string{"runs": "5", "rush": "10", "herd": "50", "herds": "1", "rounds": "1", "services": "20", "megabytes": "16", "idle": "1s"}
+var hasty = map[string]string{"runs": "5", "rush": "10", "limit": "4s", "herd": "50", "herds": "1", "rounds": "1", "services": "20", "megabytes": "16", "idle": "1s"}
 
 func main() {
 	if len(os.Args) > 1 && (os.Args[1] == echoVerb || os.Args[1] == greetVerb) {
@@ -63,7 +65,8 @@ func main() {
 	flag.StringVar(&o.only, "only", "", "a `list` of what to measure, with commas: "+strings.Join(names(), ","))
 	flag.StringVar(&o.write, "write", "", "keep what is printed in this `document`, where all was measured")
 	flag.IntVar(&o.rush, "rush", 50, "with -peers: start `N` clients at once")
-	flag.BoolVar(&o.peers, "peers", false, "compare with those peers that are installed, and not with floors: ask, first, rush, again")
+	flag.DurationVar(&o.limit, "limit", 20*time.Second, "with -peers: end a client of many that takes so `long`: some hang")
+	flag.BoolVar(&o.peers, "peers", false, "compare with those peers that are installed, and not with floors: "+strings.Join(jobNames(), ","))
 	short := flag.Bool("short", false, "little of everything; it shows that it works, not how fast")
 	flag.Parse()
 	if *short {
@@ -107,20 +110,15 @@ func hurry() {
 
 // run measures what was asked for, one comparison after the other.
 func run(ctx context.Context, o options) error {
-	if o.bin == "" || o.work == "" || min(o.runs, o.herd, o.herds, o.rounds, o.services, o.megabytes) < 1 || o.idle <= 0 {
-		return errors.New("usage: bench -bin DIR -work DIR; see scripts/bench.sh")
-	}
-	for _, name := range strings.FieldsFunc(o.only, isComma) {
-		if !slices.Contains(names(), name) {
-			return fmt.Errorf("-only %s: not one of %s", name, strings.Join(names(), ", "))
-		}
+	if err := o.check(names()); err != nil {
+		return err
 	}
 	// For what is measured in this process.
 	if err := os.Setenv("HOB_STATE_DIR", filepath.Join(o.work, "state")); err != nil {
 		return err
 	}
 	for _, m := range measures {
-		if o.only != "" && !slices.Contains(strings.FieldsFunc(o.only, isComma), m.name) {
+		if !o.wants(m.name) {
 			continue
 		}
 		p, err := newPlace(o, m.name)
@@ -136,6 +134,24 @@ func run(ctx context.Context, o options) error {
 	}
 	o.end()
 	return nil
+}
+
+// check is for flags that make no sense; all are the names of what can be measured.
+func (o options) check(all []string) error {
+	if o.bin == "" || o.work == "" || min(o.runs, o.rush, o.herd, o.herds, o.rounds, o.services, o.megabytes) < 1 || min(o.idle, o.limit) <= 0 {
+		return errors.New("usage: bench -bin DIR -work DIR; see scripts/bench.sh")
+	}
+	for _, name := range strings.FieldsFunc(o.only, isComma) {
+		if !slices.Contains(all, name) {
+			return fmt.Errorf("-only %s: not one of %s", name, strings.Join(all, ", "))
+		}
+	}
+	return nil
+}
+
+// wants says whether something is to be measured.
+func (o options) wants(name string) bool {
+	return o.only == "" || slices.Contains(strings.FieldsFunc(o.only, isComma), name)
 }
 
 func isComma(r rune) bool { return r == ',' }

@@ -14,7 +14,7 @@ type peer struct {
 	programs []string // that have to be there
 	get      string   // how to get them
 	version  []string
-	rig      func(r *rig)
+	rig      func(r *rig) // nil: it is only named
 }
 
 // peers are those that are compared, where they are installed.
@@ -23,17 +23,25 @@ var peers = []peer{
 	{name: "watchman", programs: []string{"watchman"}, get: "apt-get install watchman", version: []string{"watchman", "--version"}, rig: watchman},
 	{name: "supervisord", programs: []string{"supervisord", "supervisorctl"}, get: "apt-get install supervisor",
 		version: []string{"supervisord", "--version"}, rig: supervisord},
-	{name: "runit", programs: []string{"runsvdir", "sv"}, get: "apt-get install runit", rig: runit},
-	{name: "s6", programs: []string{"s6-svscan", "s6-svstat"}, get: "apt-get install s6", rig: s6},
+	{name: "runit", programs: []string{"runsvdir", "runsv", "sv"}, get: "apt-get install runit",
+		version: []string{"dpkg-query", "-W", "-f=${Version}", "runit"}, rig: runit},
+	{name: "s6", programs: []string{"s6-svscan", "s6-supervise", "s6-svstat"}, get: "apt-get install s6",
+		version: []string{"dpkg-query", "-W", "-f=${Version}", "s6"}, rig: s6},
 	{name: "pm2", programs: []string{"pm2"}, get: "npm install -g pm2", rig: pm2}, // pm2 --version starts a daemon
+	{name: "process-compose", programs: []string{"process-compose"}, get: "https://f1bonacc1.github.io/process-compose"},
+	{name: "pitchfork", programs: []string{"pitchfork"}, get: "https://github.com/jdx/pitchfork"},
+	{name: "overmind", programs: []string{"overmind"}, get: "https://github.com/DarthSim/overmind"},
 }
 
-// missing is the first of its programs that is not there, or "".
-func (p peer) missing() string {
+// absent is why it is not measured, or "".
+func (p peer) absent() string {
 	for _, name := range p.programs {
 		if _, err := exec.LookPath(name); err != nil {
-			return name
+			return fmt.Sprintf("there is no %s (%s)", name, p.get)
 		}
+	}
+	if p.rig == nil {
+		return "nobody has said yet how"
 	}
 	return ""
 }

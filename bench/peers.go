@@ -7,7 +7,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -17,19 +16,30 @@ var jobs = []struct {
 	run  func(context.Context, options, []*rig) error
 }{{"ask", askAll}, {"first", firstAll}, {"rush", rushAll}, {"again", againAll}}
 
+func jobNames() []string {
+	var all []string
+	for _, j := range jobs {
+		all = append(all, j.name)
+	}
+	return all
+}
+
 // meetPeers runs every job, one round of all rigs after the other.
 func meetPeers(ctx context.Context, o options) error {
+	if err := o.check(jobNames()); err != nil {
+		return err
+	}
 	present := []peer{{name: "hob", rig: hobItself}}
 	for _, p := range peers {
-		if program := p.missing(); program != "" {
-			o.printf("%s is not measured: there is no %s (%s)\n", p.name, program, p.get)
+		if why := p.absent(); why != "" {
+			o.printf("%s is not measured: %s\n", p.name, why)
 			continue
 		}
 		present = append(present, p)
 		o.printf("%s\n", p.label())
 	}
 	for _, j := range jobs {
-		if o.only != "" && !strings.Contains(","+o.only+",", ","+j.name+",") {
+		if !o.wants(j.name) {
 			continue
 		}
 		var rigs []*rig
@@ -41,6 +51,9 @@ func meetPeers(ctx context.Context, o options) error {
 			rigs = append(rigs, r)
 		}
 		err := j.run(ctx, o, rigs)
+		if ctx.Err() != nil { // what was interrupted is no result, and its errors are that
+			err = ctx.Err()
+		}
 		for _, r := range rigs {
 			err = errors.Join(err, r.end(context.WithoutCancel(ctx)))
 		}
@@ -124,108 +137,5 @@ func firstAll(ctx context.Context, o options, rigs []*rig) error {
 		}
 	}
 	o.table("nothing there → the first answer", rigs, took, nil)
-	return nil
-}
-
-// rushAll: many clients at once with nothing there.
-func rushAll(ctx context.Context, o options, rigs []*rig) error {
-	took, more := map[*rig]sample{}, map[*rig]string{}
-	for _, r := range rigs {
-		if r.cold == nil {
-			continue
-		}
-		most, failed := 0, 0
-		for range o.herds {
-			d, bad := r.rush(ctx, o.rush)
-			took[r] = append(took[r], d)
-			most, failed = max(most, len(r.daemons())), failed+bad
-			if err := r.end(ctx); err != nil {
-				return err
-			}
-		}
-		more[r] = fmt.Sprintf("at most %d daemon(s), %d of %d clients failed", most, failed, o.herds*o.rush)
-	}
-	o.table(fmt.Sprintf("%d clients at once, nothing there", o.rush), rigs, took, more)
-	return nil
-}
-
-// rushPatience is how long a client of many may take until it counts as one that has failed: some hang.
-const rushPatience = 20 * time.Second
-
-// rush starts n clients and waits for all.
-func (r *rig) rush(ctx context.Context, n int) (took time.Duration, failed int) {
-	ctx, cancel := context.WithTimeout(ctx, rushPatience)
-	defer cancel()
-	var mu sync.Mutex
-	var all sync.WaitGroup
-	began := time.Now()
-	for range n {
-		all.Go(func() {
-			if _, err := r.time(ctx, r.cold); err != nil {
-				mu.Lock()
-				defer mu.Unlock()
-				failed++
-			}
-		})
-	}
-	all.Wait()
-	return time.Since(began), failed
-}
-
-// ripe is how long services run before one is killed: runit and s6 start what has not run for a second only after that.
-const ripe = 1500 * time.Millisecond
-
-// againAll: from the SIGKILL of one of 20 services to the first act of the next process, and what the daemons hold afterwards.
-func againAll(ctx context.Context, o options, rigs []*rig) error {
-	took, more := map[*rig]sample{}, map[*rig]string{}
-	said := map[*rig]*reports{}
-	pids := map[*rig][]int{}
-	for _, r := range rigs {
-		if r.write == nil {
-			continue
-		}
-		s, err := newReports(ctx, r.path("said"))
-		if err != nil {
-			return err
-		}
-		defer s.close()
-		if err := r.fill(func(int) []string { return []string{filepath.Join(r.bin, "worker"), "stamp", s.path} }); err != nil {
-			return err
-		}
-		if err := r.start(ctx); err != nil {
-			return err
-		}
-		if r.apply != nil {
-			if _, err := r.time(ctx, r.apply); err != nil {
-				return err
-			}
-		}
-		if pids[r], err = s.pids(crowd); err != nil {
-			return fmt.Errorf("%s: %w", r.name, err)
-		}
-		said[r] = s
-	}
-	pause(ctx, ripe)
-	for i := range min(crowd, o.runs) {
-		for _, r := range rigs {
-			if said[r] == nil {
-				continue
-			}
-			d, err := said[r].again(pids[r][i])
-			if err != nil {
-				return fmt.Errorf("%s: %w", r.name, err)
-			}
-			took[r] = append(took[r], d)
-			pause(ctx, rest)
-		}
-	}
-	for r := range said {
-		n, err := r.pss()
-		if err != nil {
-			return err
-		}
-		more[r] = fmt.Sprintf("%.1f MB in %d process(es)", float64(n)/1e6, len(r.daemons()))
-	}
-	o.table(fmt.Sprintf("crash → running, %d services; PSS", crowd), rigs, took, more)
 	return nil
 }

@@ -18,6 +18,9 @@ import (
 // clear the rest.
 const rigMark = "HOME"
 
+// farewell is how long a daemon may take to end in good order before it is killed: some hang.
+const farewell = 10 * time.Second
+
 // rig is a peer, or hob, in a directory of its own, with state, sockets and a home that nobody else uses.
 type rig struct {
 	name string
@@ -122,7 +125,9 @@ func (r *rig) daemons() []member {
 // end ends all that belongs to the rig, in good order where there is one.
 func (r *rig) end(ctx context.Context) error {
 	if r.down != nil && len(r.members()) > 0 {
-		_, _ = r.time(ctx, r.down)
+		orderly, cancel := context.WithTimeout(ctx, farewell)
+		defer cancel()
+		_, _ = r.time(orderly, r.down)
 	}
 	for deadline := time.Now().Add(patience); ; {
 		all := r.members()

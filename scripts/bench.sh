@@ -1,7 +1,7 @@
 #!/bin/sh
 # Measures hob against floors in C and in bare Go; see docs/performance.md. Everything is built
 # and run in a temporary directory. Arguments go to bench, and so does what BENCHFLAGS holds: -short for a quick look
-# whether all of it works, -only crash,log for some of it, -h for the rest.
+# whether all of it works, -only crash,log for some of it, -h for the rest. With -peers it is other tools that hob is measured against.
 set -eu
 cd "$(dirname "$0")/.."
 
