@@ -37,6 +37,7 @@ type rig struct {
 	write  func(r *rig, argv func(i int) []string) error // has the daemon keep crowd services when it is started; nil: it keeps none
 	apply  []string                                      // tells a running daemon so, where it does not look by itself
 	daemon string                                        // how /proc/PID/comm of a daemon begins
+	waits  string                                        // what it does of its own accord before it starts a service again
 }
 
 func (r *rig) path(name ...string) string { return filepath.Join(append([]string{r.dir}, name...)...) }
