@@ -57,6 +57,11 @@ func againAll(ctx context.Context, o options, rigs []*rig) error {
 		took[r], more[r] = k.took, k.text
 	}
 	o.table(fmt.Sprintf("crash → running, %d services; PSS before", crowd), rigs, took, more)
+	for _, r := range rigs {
+		if took[r] != nil && r.waits != "" {
+			o.printf("%s %s\n", r.name, r.waits)
+		}
+	}
 	return nil
 }
 

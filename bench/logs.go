@@ -19,10 +19,17 @@ const lineSize = 100
 // logs measures how fast a service can write lines, and what it costs hobd to keep them. The floor is a pipe to
 // cat, which writes one file; so that hob does the same there is no rotation. Beside them, for its processor time: s6-log, where it is installed.
 func logs(ctx context.Context, p place, o options) error {
-	p.printf("\n%-40s %9s %9s %9s  %7s  %9s  %s\n", "log, MB/s", "min", "median", "max", "ratio", "CPU s/GB", "aim")
+	p.printf(speedFormat, "log, MB/s", "min", "median", "max", "ratio", "CPU s/GB", "aim")
+	return eachJob(ctx, o, filepath.Dir(p.project), func(j *job) error { return j.compare(ctx, o.rounds) })
+}
+
+const speedFormat = "\n%-40s %9s %9s %9s  %7s  %9s  %s\n"
+
+// eachJob has do measure large writes and then small ones, each in a project of its own below a directory.
+func eachJob(ctx context.Context, o options, dir string, do func(*job) error) error {
 	for _, pattern := range []struct{ lines, megabytes int }{{640, o.megabytes}, {1, max(o.megabytes/4, 1)}} {
 		writes := pattern.megabytes * 1e6 / lineSize / pattern.lines
-		p, err := newPlace(options{report: o.report, bin: o.bin, work: filepath.Dir(p.project)}, fmt.Sprintf("lines-%d", pattern.lines))
+		p, err := newPlace(options{report: o.report, bin: o.bin, work: dir}, fmt.Sprintf("lines-%d", pattern.lines))
 		if err != nil {
 			return err
 		}
@@ -30,8 +37,7 @@ func logs(ctx context.Context, p place, o options) error {
 		if err != nil {
 			return err
 		}
-		err = j.compare(ctx, o.rounds)
-		err = errors.Join(err, j.close(), p.clear(context.WithoutCancel(ctx)))
+		err = errors.Join(do(j), j.close(), p.clear(context.WithoutCancel(ctx)))
 		if err != nil {
 			return err
 		}
@@ -91,10 +97,7 @@ func (j *job) compare(ctx context.Context, rounds int) error {
 			return fmt.Errorf("s6-log: %w", err)
 		}
 	}
-	pattern := fmt.Sprintf("%d lines a write", j.lines)
-	if j.lines == 1 {
-		pattern = "one line a write"
-	}
+	pattern := j.pattern()
 	j.print(pattern+"  cat > file", &cat, &cat, "")
 	// A throughput that is to be as high as another is a time that is to be as short.
 	verdict := j.p.judge(pattern+", throughput", "≥ 1", hob.wall.median().Seconds(), cat.wall.median().Seconds())
@@ -116,12 +119,25 @@ func (s *speeds) add(wall, cpu time.Duration, err error) error {
 	return err
 }
 
+// pattern says how the lines are written.
+func (j *job) pattern() string {
+	if j.lines == 1 {
+		return "one line a write"
+	}
+	return fmt.Sprintf("%d lines a write", j.lines)
+}
+
 func (j *job) print(name string, s, floor *speeds, verdict string) {
-	perSecond := func(d time.Duration) float64 { return float64(j.size()) / 1e6 / d.Seconds() }
 	times := ""
 	if s != floor {
 		times = ratio(floor.wall.median(), s.wall.median())
 	}
+	j.row(name, s, times, verdict)
+}
+
+// row is a line below speedFormat.
+func (j *job) row(name string, s *speeds, times, verdict string) {
+	perSecond := func(d time.Duration) float64 { return float64(j.size()) / 1e6 / d.Seconds() }
 	j.p.printf("%-40s %9.0f %9.0f %9.0f  %7s  %9.2f  %s\n", name, perSecond(slices.Max(s.wall)), perSecond(s.wall.median()),
 		perSecond(slices.Min(s.wall)), times, s.cpu.median().Seconds()/float64(j.size())*1e9, verdict)
 }
@@ -139,17 +155,17 @@ func (j *job) cat(ctx context.Context) (wall, cpu time.Duration, err error) {
 	defer file.Close()
 	cat := exec.CommandContext(ctx, "cat")
 	cat.Stdout = file
-	return j.pipe(ctx, cat, dir)
+	return j.pipe(ctx, cat, dir, "current")
 }
 
 // s6 runs it through a pipe to s6-log, whose files are as large as they may be.
 func (j *job) s6(ctx context.Context) (wall, cpu time.Duration, err error) {
 	dir := filepath.Join(j.p.floor, "s6")
-	return j.pipe(ctx, exec.CommandContext(ctx, "s6-log", "n1000", "s268435455", dir), dir)
+	return j.pipe(ctx, exec.CommandContext(ctx, "s6-log", "n1000", "s268435455", dir), dir, "[@c]*") // current and @…
 }
 
-// pipe gives a command the lines as its stdin, until all of them are in a directory, which is removed then.
-func (j *job) pipe(ctx context.Context, cmd *exec.Cmd, dir string) (wall, cpu time.Duration, err error) {
+// pipe gives a command the lines as its stdin, until all of them are in those files of a directory that match, and removes it then.
+func (j *job) pipe(ctx context.Context, cmd *exec.Cmd, dir, files string) (wall, cpu time.Duration, err error) {
 	defer os.RemoveAll(dir)
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -165,7 +181,7 @@ func (j *job) pipe(ctx context.Context, cmd *exec.Cmd, dir string) (wall, cpu ti
 		return 0, 0, err
 	}
 	if wall, err = j.do(); err == nil {
-		err = j.wait(ctx, filepath.Join(dir, "[@c]*")) // s6-log has current and @…, and files of its own
+		err = j.wait(ctx, filepath.Join(dir, files))
 	}
 	err = errors.Join(err, worker.Process.Kill())
 	_ = worker.Wait() // killed

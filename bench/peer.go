@@ -23,9 +23,9 @@ var peers = []peer{
 	{name: "watchman", programs: []string{"watchman"}, get: "apt-get install watchman", version: []string{"watchman", "--version"}, rig: watchman},
 	{name: "supervisord", programs: []string{"supervisord", "supervisorctl"}, get: "apt-get install supervisor",
 		version: []string{"supervisord", "--version"}, rig: supervisord},
-	{name: "runit", programs: []string{"runsvdir", "runsv", "sv"}, get: "apt-get install runit",
+	{name: "runit", programs: []string{"runsvdir", "runsv", "sv", "svlogd"}, get: "apt-get install runit",
 		version: []string{"dpkg-query", "-W", "-f=${Version}", "runit"}, rig: runit},
-	{name: "s6", programs: []string{"s6-svscan", "s6-supervise", "s6-svstat"}, get: "apt-get install s6",
+	{name: "s6", programs: []string{"s6-svscan", "s6-supervise", "s6-svstat", "s6-log"}, get: "apt-get install s6",
 		version: []string{"dpkg-query", "-W", "-f=${Version}", "s6"}, rig: s6},
 	{name: "pm2", programs: []string{"pm2"}, get: "npm install -g pm2", rig: pm2}, // pm2 --version starts a daemon
 	{name: "process-compose", programs: []string{"process-compose"}, get: "https://f1bonacc1.github.io/process-compose"},
@@ -96,6 +96,7 @@ func watchman(r *rig) {
 func supervisord(r *rig) {
 	r.daemon = "supervisord"
 	r.serve = []string{"supervisord", "-n", "-c", r.path("conf")}
+	r.waits = "starts once a second what is to be started"
 	r.ask = []string{"supervisorctl", "-c", r.path("conf"), "pid"}
 	r.down = []string{"supervisorctl", "-c", r.path("conf"), "shutdown"}
 	head := fmt.Sprintf("[unix_http_server]\nfile=%[1]s/socket\n[supervisord]\nlogfile=%[1]s/log\npidfile=%[1]s/pid\nchildlogdir=%[1]s\n"+
@@ -127,6 +128,7 @@ func (r *rig) scripts(argv func(i int) []string) error {
 func runit(r *rig) {
 	r.daemon = "runsv" // and runsvdir
 	r.serve = []string{"runsvdir", r.path("services")}
+	r.waits = "would wait for a second if the service had run for less: runsv(8)"
 	r.ask = []string{"sv", "status", r.path("services", serviceName(0))}
 	r.write = (*rig).scripts
 }
@@ -134,6 +136,7 @@ func runit(r *rig) {
 func s6(r *rig) {
 	r.daemon = "s6-s" // s6-svscan and s6-supervise
 	r.serve = []string{"s6-svscan", r.path("services")}
+	r.waits = "lets a second pass between the end of a service and its next start"
 	r.ask = []string{"s6-svstat", r.path("services", serviceName(0))}
 	r.write = (*rig).scripts
 }

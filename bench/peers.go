@@ -14,7 +14,7 @@ import (
 var jobs = []struct {
 	name string
 	run  func(context.Context, options, []*rig) error
-}{{"ask", askAll}, {"first", firstAll}, {"rush", rushAll}, {"again", againAll}}
+}{{"ask", askAll}, {"first", firstAll}, {"rush", rushAll}, {"again", againAll}, {"log", logAll}}
 
 func jobNames() []string {
 	var all []string

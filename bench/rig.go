@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -36,6 +37,7 @@ type rig struct {
 	write  func(r *rig, argv func(i int) []string) error // has the daemon keep crowd services when it is started; nil: it keeps none
 	apply  []string                                      // tells a running daemon so, where it does not look by itself
 	daemon string                                        // how /proc/PID/comm of a daemon begins
+	waits  string                                        // what it does of its own accord before it starts a service again
 }
 
 func (r *rig) path(name ...string) string { return filepath.Join(append([]string{r.dir}, name...)...) }
@@ -92,9 +94,28 @@ type member struct {
 	comm string
 }
 
-// members are all processes of the rig, which carry its mark, that run.
+// marked says whether an environment is one of a rig in dir.
+func marked(environ []byte, dir string) bool {
+	return filepath.IsAbs(dir) && strings.Contains("\x00"+string(environ), "\x00"+rigMark+"="+dir+"\x00")
+}
+
+// startOf reads from /proc/PID/stat when the process began, in ticks since the machine did: proc_pid_stat(5), field 22. 0: it does not say.
+func startOf(stat []byte) uint64 {
+	// The second field is a name, which may have anything in it.
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	if len(fields) < 20 {
+		return 0
+	}
+	n, _ := strconv.ParseUint(fields[19], 10, 64)
+	return n
+}
+
+// members are all processes of the rig, which carry its mark, that run. All of them will be killed, so nothing that is older than
+// bench is ever one of them, whatever it has in its environment, nor bench itself.
 func (r *rig) members() []member {
 	var all []member
+	stat, _ := os.ReadFile("/proc/self/stat")
+	born := startOf(stat)
 	entries, _ := os.ReadDir("/proc")
 	for _, e := range entries {
 		pid, err := strconv.Atoi(e.Name())
@@ -102,7 +123,8 @@ func (r *rig) members() []member {
 			continue
 		}
 		env, _ := os.ReadFile(filepath.Join("/proc", e.Name(), "environ"))
-		if !strings.Contains("\x00"+string(env), "\x00"+rigMark+"="+r.dir+"\x00") {
+		stat, _ := os.ReadFile(filepath.Join("/proc", e.Name(), "stat"))
+		if pid == os.Getpid() || !marked(env, r.dir) || startOf(stat) < born {
 			continue
 		}
 		comm, _ := os.ReadFile(filepath.Join("/proc", e.Name(), "comm"))
@@ -129,19 +151,22 @@ func (r *rig) end(ctx context.Context) error {
 		defer cancel()
 		_, _ = r.time(orderly, r.down)
 	}
-	for deadline := time.Now().Add(patience); ; {
+	// A process that is at its exec has no environment for a moment, so that one look which finds nobody is not enough.
+	for quiet, deadline := 0, time.Now().Add(patience); quiet < 3; time.Sleep(time.Millisecond) {
 		all := r.members()
 		if len(all) == 0 {
-			return nil
+			quiet++
+			continue
 		}
+		quiet = 0
 		if time.Now().After(deadline) {
 			return fmt.Errorf("%s: pid %d (%s) does not end", r.name, all[0].pid, all[0].comm)
 		}
 		for _, m := range all {
 			_ = unix.Kill(m.pid, unix.SIGKILL)
 		}
-		time.Sleep(time.Millisecond)
 	}
+	return nil
 }
 
 // pss is what the daemons hold, their share of what is shared, in bytes.
