@@ -15,8 +15,9 @@ import (
 func machine(began string) string {
 	var u unix.Utsname
 	_ = unix.Uname(&u)
+	release, _, _ := strings.Cut(unix.ByteSliceToString(u.Release[:]), "-") // what follows is whose build it is
 	return fmt.Sprintf("%s: %d × %s, Linux %s, %s, load %s before and %s after",
-		time.Now().Format("2 January 2006"), runtime.NumCPU(), processor(), unix.ByteSliceToString(u.Release[:]), runtime.Version(), began, load())
+		time.Now().Format("2 January 2006"), runtime.NumCPU(), processor(), release, runtime.Version(), began, load())
 }
 
 // load is the mean of processes that ran or waited for the disk in the last minute.
