@@ -13,6 +13,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -328,25 +329,28 @@ func (broken) Write([]byte) (int, error) {
 	return 0, &net.OpError{Op: "write", Err: os.NewSyscallError("write", syscall.ENOSPC)}
 }
 
-// TestFailedWriteIsTheReason: whoever calls is told what failed here, and not that the other end is gone.
+// TestFailedWriteIsTheReason: whoever calls is told at once what failed here, and not that the other end is gone, whose last words are waited for.
 func TestFailedWriteIsTheReason(t *testing.T) {
 	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a, b := net.Pipe()
+		defer b.Close()
+		c, began := NewConn(t.Context(), broken{a}, ConnOptions{}), time.Now()
+		err := c.Call(t.Context(), "x", nil, nil)
+		require.ErrorIs(t, err, ErrClosed)
+		errno, ours := Fault(err)
+		require.True(t, ours)
+		require.Equal(t, syscall.ENOSPC, errno)
+		require.Zero(t, time.Since(began), "the clock is the bubble's")
+		<-c.Done()
+		require.ErrorIs(t, c.Err(), syscall.ENOSPC)
+	})
+
 	a, b := unixPair(t)
-	defer b.Close()
-	c := NewConn(t.Context(), broken{a}, ConnOptions{})
+	c := NewConn(t.Context(), a, ConnOptions{})
+	require.NoError(t, b.Close())
 	err := c.Call(t.Context(), "x", nil, nil)
 	require.ErrorIs(t, err, ErrClosed)
-	errno, ours := Fault(err)
-	require.True(t, ours)
-	require.Equal(t, syscall.ENOSPC, errno)
-	<-c.Done()
-	require.ErrorIs(t, c.Err(), syscall.ENOSPC)
-
-	a, b = unixPair(t)
-	c = NewConn(t.Context(), a, ConnOptions{})
-	require.NoError(t, b.Close())
-	err = c.Call(t.Context(), "x", nil, nil)
-	require.ErrorIs(t, err, ErrClosed)
-	_, ours = Fault(err)
+	_, ours := Fault(err)
 	require.False(t, ours, "%v", err)
 }

@@ -168,6 +168,35 @@ func TestAloneMeansThatNothingIsLeft(t *testing.T) {
 	require.Equal(t, "ok", strings.TrimSpace(string(out)))
 }
 
+// playFree: a stop takes one look where nothing can be left, and sees what was forked after that look.
+func playFree(shell func(script string) *Process) {
+	looks := 0
+	processTable = newShared(func() (*snapshot, error) { looks++; return takeSnapshot() })
+	stop := func(p *Process, free bool) (took int) {
+		before := looks
+		_, err := p.Terminate(context.Background(), Stop{Grace: patience, Free: func() bool { return free }})
+		must(err)
+		return looks - before
+	}
+	one, held := shell("exec sleep 600"), shell("exec sleep 600")
+	check(stop(one, true) == 1, "more than a look")
+	check(stop(held, false) == 3, "not two that find nobody")
+
+	dir, err := os.MkdirTemp("", "hob-free")
+	must(err)
+	defer os.RemoveAll(dir)
+	heir := shell("trap 'sleep 600 & exit 0' TERM; : > " + dir + "/ready; while :; do sleep 0.05; done")
+	poll("it has its trap", func() bool { _, err := os.Stat(dir + "/ready"); return err == nil })
+	check(stop(heir, true) > 1, "what it left when it went was not looked for")
+	left, err := heir.Tree(Holders{})
+	must(err)
+	check(len(left) == 0, "what it left runs on")
+	for _, p := range []*Process{one, held, heir} {
+		must(p.Release())
+	}
+	NewReaper().Reap()
+}
+
 func playAlone() {
 	shell := func(script string) *Process {
 		p, err := Start(Spec{Path: "/bin/sh", Args: []string{"sh", "-c", script}})
@@ -198,5 +227,7 @@ func playAlone() {
 	for _, p := range []*Process{early, parent, running} {
 		must(p.Release())
 	}
+	r.Reap()
+	playFree(shell)
 	fmt.Println("ok")
 }
