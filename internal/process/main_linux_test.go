@@ -33,6 +33,8 @@ var helpers = map[string]func(){
 	"unthread": playUnthread,
 	"step":     playStep,
 	"busy":     playBusy,
+	"first":    playFirst,
+	"second":   playSecond,
 }
 
 // helperUsed is filled by the tests: a helper that nobody calls is dead code, and fails.

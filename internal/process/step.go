@@ -73,7 +73,7 @@ func ExecStep(args []string) int {
 		return stepFailed
 	}
 	unix.CloseOnExec(fd)
-	err = syscall.Exec(args[1], args[2:], listenPid(os.Environ()))
+	err = Exec(args[1], args[2:], listenPid(os.Environ()))
 	var errno syscall.Errno
 	if errors.As(err, &errno) {
 		_, _ = unix.Write(fd, []byte(strconv.Itoa(int(errno))))

@@ -10,6 +10,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/hobworks/hob/internal/process"
 )
 
 // Env is the variable that tells a program which descriptor the bundle is read from.
@@ -79,7 +81,7 @@ func execute(argv, env []string, fds []int) error {
 			return os.NewSyscallError("fcntl", err)
 		}
 	}
-	return syscall.Exec(argv[0], argv, env)
+	return process.Exec(argv[0], argv, env)
 }
 
 func without(env []string, name string) []string {
