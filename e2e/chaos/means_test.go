@@ -32,7 +32,7 @@ func starve(p *project, d proc) {
 // full fills the disk, or uses up its inodes, while clients call; and empties it again.
 func full(inodes, kill bool) func(*project, proc) {
 	return func(p *project, d proc) {
-		p.mute.Add(1)
+		p.outages.Add(1)
 		undo := p.fill(inodes)
 		if kill {
 			d.signal(unix.SIGKILL)
@@ -40,7 +40,7 @@ func full(inodes, kill bool) func(*project, proc) {
 		time.Sleep(time.Duration(5+p.rng.IntN(20)) * time.Millisecond)
 		p.reach()
 		undo()
-		p.mute.Add(-1)
+		p.outages.Add(1)
 	}
 }
 

@@ -61,7 +61,7 @@ type project struct {
 
 	upgrades int          // the driver's
 	may      atomic.Int64 // how many runs of each service there may have been
-	mute     atomic.Int64 // >0: the disk is full, or was a moment ago
+	outages  atomic.Int64 // grows when the disk is full, and again when it is so no more
 }
 
 func newProject(h *harness, k kind, name string, n uint64) (*project, error) {
@@ -177,10 +177,10 @@ func (p *project) reach() (serving proc, ok bool) {
 
 // reachByProgram is reach for an instance in a directory of its own, which only another process can have.
 func (p *project) reachByProgram() (serving proc, ok bool) {
-	full := p.mute.Load()
+	full := p.outage()
 	out, err := p.program(p.background(), "--json", "daemon", "start")
 	if err != nil {
-		if full == 0 && p.mute.Load() == 0 || !p.explained(string(out)) {
+		if !full() || !p.explained(string(out)) {
 			p.violated("%s: a client failed: %v: %s", p.kind.name, err, out)
 		} else {
 			p.refused.Add(1)
@@ -195,6 +195,12 @@ func (p *project) reachByProgram() (serving proc, ok bool) {
 		return proc{}, false
 	}
 	return statOf(d.Daemon.Pid)
+}
+
+// outage tells later whether the disk was full at any moment since this call.
+func (p *project) outage() (full func() bool) {
+	from := p.outages.Load()
+	return func() bool { return from%2 == 1 || p.outages.Load() != from }
 }
 
 // failed is the end of a call with an error.
@@ -233,14 +239,14 @@ func (p *project) race() {
 func (p *project) raceByProgram(rng *rand.Rand) {
 	verbs := [][]string{{"daemon", "start"}, {"ps"}, {"daemon", "status"}, {"daemon", "ping"}}
 	args := verbs[rng.IntN(len(verbs))]
-	full := p.mute.Load()
+	full := p.outage()
 	p.calls.Add(1)
 	out, err := p.program(p.background(), args...)
 	var exit *exec.ExitError
 	switch text := string(out); {
 	case err == nil:
 	case errors.As(err, &exit) && (args[len(args)-1] == "status" || args[len(args)-1] == "ping" && exit.ExitCode() == 3): // that is the answer
-	case p.kind.disk != "" && full == 0 && p.mute.Load() == 0:
+	case p.kind.disk != "" && !full():
 		p.violated("%s: hob %v: %v: %s", p.kind.name, args, err, text)
 	default:
 		p.failed(fmt.Sprintf("hob %v: %v: %s", args, err, text))
