@@ -84,7 +84,7 @@ type result struct {
 func (w *world) environ(more ...string) []string {
 	env := []string{"HOME=" + w.home, "PATH=" + w.bin + ":" + os.Getenv("PATH"), "USER=" + os.Getenv("USER"), "LANG=C.UTF-8"}
 	if raced {
-		env = append(env, "GORACE=halt_on_error=1 exitcode=66")
+		env = append(env, "GORACE=halt_on_error=1 exitcode=66 atexit_sleep_ms=0")
 	}
 	return append(append(env, w.env...), more...)
 }

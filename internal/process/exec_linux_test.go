@@ -6,6 +6,8 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"runtime"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -73,4 +75,37 @@ func TestExecThatFailsChangesNothing(t *testing.T) {
 	after, err := sigaction(unix.SIGHUP, nil)
 	require.NoError(t, err)
 	require.Equal(t, before, after)
+}
+
+// TestThreadsThatTakeNoSignalAreNotWaitedFor: the race detector has one, and so may what is linked by cgo.
+func TestThreadsThatTakeNoSignalAreNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	var hold [2]int
+	require.NoError(t, unix.Pipe2(hold[:], unix.O_CLOEXEC))
+	defer unix.Close(hold[0])
+	tids := make(chan int)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		runtime.LockOSThread() // for ever: the thread ends with the goroutine
+		var all unix.Sigset_t
+		for i := range all.Val {
+			all.Val[i] = ^all.Val[i]
+		}
+		if unix.PthreadSigmask(unix.SIG_SETMASK, &all, nil) != nil {
+			close(tids)
+			return
+		}
+		tids <- unix.Gettid()
+		_, _ = unix.Read(hold[0], make([]byte, 1))
+	}()
+	tid := <-tids
+	require.NotZero(t, tid)
+	require.NoError(t, unix.Tgkill(os.Getpid(), tid, unix.SIGURG))
+	looks := 0
+	for asleep := 0; isPending(strconv.Itoa(tid), unix.SIGURG, &asleep); looks++ {
+	}
+	require.NotZero(t, looks, "it has not even been pending")
+	require.NoError(t, unix.Close(hold[1]))
+	<-ended
 }
