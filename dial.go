@@ -278,27 +278,25 @@ func (d *dialer) explain(ctx context.Context, err error) error {
 	return out
 }
 
-// patience ends a Dial whose context has no deadline. Its end can be moved, so it is a timer.
+// patience ends a Dial whose context has no deadline. Its end can be moved.
 type patience struct {
-	timer    *time.Timer // nil: the caller's deadline holds
+	p        *probe.Patience // nil: the caller's deadline holds
 	extended bool
 }
 
-// withPatience gives a context that ends after d, with context.DeadlineExceeded as its cause.
 func withPatience(ctx context.Context, d time.Duration) (context.Context, *patience, func()) {
 	if _, ok := ctx.Deadline(); ok {
 		return ctx, &patience{}, func() {}
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	p := &patience{timer: time.AfterFunc(d, func() { cancel(context.DeadlineExceeded) })}
-	return ctx, p, func() { p.timer.Stop(); cancel(nil) }
+	ctx, p := probe.WithPatience(ctx, d)
+	return ctx, &patience{p: p}, p.Stop
 }
 
 // extend moves the end to startPatience from now.
 func (p *patience) extend() {
 	p.extended = true
-	if p.timer != nil {
-		p.timer.Reset(startPatience)
+	if p.p != nil {
+		p.p.Reset(startPatience)
 	}
 }
 

@@ -135,8 +135,8 @@ const selfPatience = 5 * time.Second
 
 // helloSelf asks the socket as a client would, before anybody else can.
 func (s *server) helloSelf(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, selfPatience)
-	defer cancel()
+	ctx, patience := probe.WithPatience(ctx, selfPatience)
+	defer patience.Stop()
 	c, err := ipc.Connect(ctx, s.dir, s.listener.Name())
 	if err != nil {
 		return err

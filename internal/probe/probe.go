@@ -118,15 +118,19 @@ func Greet(ctx context.Context, c *ipc.Conn, pid int, h Hello) (*ipc.Conn, Repor
 
 // hello waits in two parts: a daemon that is stopped is not waited for to the end.
 func hello(ctx context.Context, c *ipc.Conn, pid int, h Hello) (HelloReply, error) {
-	ctx, cancel := context.WithTimeout(ctx, helloTimeout)
-	defer cancel()
+	ctx, patience := WithPatience(ctx, helloTimeout)
+	defer patience.Stop()
 	watch := time.AfterFunc(stopTimeout, func() {
 		if info, err := process.Stat(pid); err == nil && (info.State == 'T' || info.State == 't') {
-			cancel()
+			patience.Stop()
 		}
 	})
 	defer watch.Stop()
-	return HelloMethod.Call(ctx, c, h)
+	reply, err := HelloMethod.Call(ctx, c, h)
+	if errors.Is(err, context.Canceled) {
+		err = context.Cause(ctx)
+	}
+	return reply, err
 }
 
 func replyReport(r HelloReply, err error, h Hello) Report {
