@@ -33,7 +33,7 @@ func TestBrokenDaemon(t *testing.T) {
 		{"prints nonsense for ever", func(w *world) { w.script("echo nonsense >&3; exec 3>&- 4>&- 5>&-; exec sleep 5") }, `"nonsense" instead of ready`},
 		{"is no program", func(w *world) {
 			path := filepath.Join(w.home, "hobd")
-			require.NoError(w.t, os.WriteFile(path, []byte("\x7fnot an executable"), 0o755))
+			require.NoError(w.t, writeProgram(path, []byte("\x7fnot an executable")))
 			w.env = []string{"HOB_DAEMON=" + path}
 		}, "exec format error"},
 		{"can't write its pid file", func(w *world) { require.NoError(w.t, os.MkdirAll(w.inst().Path("hob.pid"), 0o700)) }, "hob.pid"},
@@ -70,7 +70,7 @@ func TestBrokenDaemon(t *testing.T) {
 // script makes a shell script the world's hobd.
 func (w *world) script(text string) {
 	path := filepath.Join(w.home, "hobd")
-	require.NoError(w.t, os.WriteFile(path, []byte("#!/bin/sh\n"+text+"\n"), 0o755))
+	require.NoError(w.t, writeProgram(path, []byte("#!/bin/sh\n"+text+"\n")))
 	w.env = []string{"HOB_DAEMON=" + path}
 }
 

@@ -110,7 +110,7 @@ func (w *world) counter(version string, keeps bool) string {
 		more = "export EMBEDDED_KEEPS=1\n"
 	}
 	text := fmt.Sprintf("#!/bin/sh\nexport HOB_E2E_HELPER=embedded EMBEDDED_BUILD=%s EMBEDDED_PROGRAM=%s\n%sexec %s \"$@\"\n", version, path, more, self)
-	require.NoError(w.t, os.WriteFile(path, []byte(text), 0o755))
+	require.NoError(w.t, writeProgram(path, []byte(text)))
 	return path
 }
 

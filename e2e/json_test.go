@@ -195,7 +195,7 @@ func TestEveryErrorInJSON(t *testing.T) {
 		{"wait nothing", "no_such_service", 4}, {"logs nothing", "no_such_service", 4},
 		{"run web -- sleep 2000", "name_taken", 1}, {"run died -- false", "start_failed", 1}, {"start bad", "start_failed", 1},
 		{"restart bad", "start_failed", 1}, {"rm web", "busy", 1}, {"kill -s TERM bad", "not_running", 3}, {"wait bad", "not_running", 3},
-		{"wait web --for exit --timeout 100ms", "timeout", 124}, {"-C /nonexistent ps", "no_project", 1},
+		{"wait web --for exit --timeout 1s", "timeout", 124}, {"-C /nonexistent ps", "no_project", 1},
 	} {
 		words := strings.Fields(c.line)
 		r := w.hob(append([]string{"--json"}, words...)...)

@@ -52,7 +52,7 @@ func TestCrashLoopEndsInFailed(t *testing.T) {
 	w := newWorld(t)
 	w.toml("[services]\nweb.run = './web'\ndependent = { run = 'sleep 1000', needs = ['web'] }\n")
 	script := filepath.Join(w.project, "web")
-	require.NoError(t, os.WriteFile(script, []byte("#!/bin/sh\nfor i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22; do echo line $i; done\nexit 3\n"), 0o755))
+	require.NoError(t, writeProgram(script, []byte("#!/bin/sh\nfor i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22; do echo line $i; done\nexit 3\n")))
 	r := w.hob("up")
 	require.Equal(t, 1, r.code, r.stderr)
 	require.Regexp(t, `service "web": exit 3; 5 runs failed within 1m0s`, r.stderr)
@@ -67,7 +67,7 @@ func TestCrashLoopEndsInFailed(t *testing.T) {
 	require.Len(t, s.Exits, 5)
 	require.Equal(t, 5, strings.Count(w.ok("logs", "-n1000", "web").stdout, "line 22\n"))
 
-	require.NoError(t, os.WriteFile(script, []byte("#!/bin/sh\nexec sleep 1000\n"), 0o755))
+	require.NoError(t, writeProgram(script, []byte("#!/bin/sh\nexec sleep 1000\n")))
 	w.ok("start", "web")
 	require.Equal(t, "running", w.doc(0, "ps", "web").Service.State)
 	w.ok("up")
@@ -157,7 +157,10 @@ func TestAfterARebootNothingRuns(t *testing.T) {
 	w := newWorld(t)
 	w.toml("[services]\nup.run = ['sh', '-c', 'echo run >>runs; exec sleep 1000']\nlooping.run = ['sh', '-c', 'echo run >>runs; sleep 0.4; exit 1']\n")
 	w.ok("up")
-	w.eventually("one is in back-off", func() bool { return w.list()["looping"].State == "backoff" })
+	w.eventually("one is in back-off", func() bool { // its log is read soon enough on a slow machine, too
+		lines := strings.Split(strings.TrimSpace(w.daemonLog()), "\n")
+		return strings.Contains(lines[len(lines)-1], "service=looping from=running to=backoff")
+	})
 	w.killSilently()
 	pid := 0
 	for _, name := range []string{"up", "looping"} {

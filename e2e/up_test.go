@@ -494,7 +494,7 @@ func TestFailingStartsLeakNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.toml("[services]\nfd = { run = ['./not-a-program'], ready = { fd = 5 } }\nnotify = { run = ['./not-a-program'], ready = { notify = true } }\n")
-	require.NoError(t, os.WriteFile(filepath.Join(w.project, "not-a-program"), []byte("no #! line"), 0o755))
+	require.NoError(t, writeProgram(filepath.Join(w.project, "not-a-program"), []byte("no #! line")))
 	w.hob("up")
 	before := len(descriptors(t, w.pid()))
 	for range 10 {

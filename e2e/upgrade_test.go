@@ -326,7 +326,7 @@ func TestUpgradesUnderLoad(t *testing.T) {
 func (w *world) fake(name, text string) string {
 	w.t.Helper()
 	path := filepath.Join(w.home, name)
-	require.NoError(w.t, os.WriteFile(path, []byte(text), 0o755))
+	require.NoError(w.t, writeProgram(path, []byte(text)))
 	return path
 }
 
@@ -401,7 +401,7 @@ func TestExecThatFailsGoesOnAsBefore(t *testing.T) {
 	w.ok("run", "web", "--", "sleep", "1000")
 	before, pid := w.doc(0, "ps", "web").Service, w.pid()
 	gone := filepath.Join(w.home, "gone")
-	require.NoError(t, os.WriteFile(gone, fmt.Appendf(nil, "#!/bin/sh\nrm -f %s\nexec %s/v2/hobd \"$@\"\n", gone, bin), 0o755))
+	require.NoError(t, writeProgram(gone, fmt.Appendf(nil, "#!/bin/sh\nrm -f %s\nexec %s/v2/hobd \"$@\"\n", gone, bin)))
 	cmd := w.as(2).command("daemon", "upgrade", "--json")
 	cmd.Env = append(cmd.Env, "HOB_DAEMON="+gone)
 	r := w.run(cmd)

@@ -269,7 +269,7 @@ func TestPatientClientOfTheDocs(t *testing.T) {
 			defer l.Close()
 			w.bin = filepath.Join(w.home, "bin")
 			require.NoError(t, os.Mkdir(w.bin, 0o755))
-			require.NoError(t, os.WriteFile(filepath.Join(w.bin, "hob"), []byte("#!/bin/sh\necho '{\"daemon\":{\"socket\":\""+socket+"\"}}'\n"), 0o755))
+			require.NoError(t, writeProgram(filepath.Join(w.bin, "hob"), []byte("#!/bin/sh\necho '{\"daemon\":{\"socket\":\""+socket+"\"}}'\n")))
 			left := make(chan int, 1)
 			go func() {
 				for i, answers := range c.conns {
@@ -310,7 +310,7 @@ func TestLinesOfTheDocs(t *testing.T) {
 	for _, path := range []string{"shell/memo.pl", "python/server.py"} {
 		text, err := os.ReadFile(filepath.Join("../examples", path))
 		require.NoError(t, err)
-		require.NoError(t, os.WriteFile(filepath.Join(w.project, filepath.Base(path)), text, 0o755))
+		require.NoError(t, writeProgram(filepath.Join(w.project, filepath.Base(path)), text))
 	}
 	doc, err := os.ReadFile("../docs/other-languages.md")
 	require.NoError(t, err)

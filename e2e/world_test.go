@@ -175,6 +175,14 @@ func (w *world) daemonLog() string {
 	return string(data)
 }
 
+// writeProgram writes what is executed then. Nothing is forked meanwhile: a child that has the file open for writing, until its
+// own exec, would have the other exec fail with ETXTBSY.
+func writeProgram(path string, text []byte) error {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	return os.WriteFile(path, text, 0o755)
+}
+
 func isRegular(path string) bool {
 	fi, err := os.Lstat(path)
 	return err == nil && fi.Mode().IsRegular()
