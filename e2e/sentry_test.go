@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/hobworks/hob/internal/probe"
 	"github.com/hobworks/hob/internal/process"
 )
 
@@ -498,4 +500,24 @@ func TestSentryByHand(t *testing.T) {
 	}
 	require.Contains(t, w.run(w.hobd("sentry", "--project", w.project)).stderr, "started by hobd")
 	require.NoDirExists(t, w.stateDir())
+}
+
+// TestDownWhileHobdIsSentAway: a hobd that leaves for somebody else, at any moment of a down, changes nothing about its outcome.
+func TestDownWhileHobdIsSentAway(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for range storm(300) {
+		w.ok("run", "web", "--no-wait", "--", "sleep", "1000")
+		c, err := w.contact(true)
+		require.NoError(t, err)
+		down := make(chan result, 1)
+		go func() { down <- w.hob("down") }()
+		time.Sleep(time.Duration(rand.IntN(15000)) * time.Microsecond) // any moment will do
+		_, _ = probe.RetireMethod.Call(t.Context(), c, probe.Retire{Reason: "test", Client: "test"})
+		c.Close()
+		r := <-down
+		require.Zero(t, r.code, "%s%s\n%s", r.stdout, r.stderr, w.daemonLog())
+		require.Empty(t, w.marked("web"))
+		w.eventually("nobody serves", func() bool { return w.pid() == 0 })
+	}
 }

@@ -73,7 +73,7 @@ func (a *app) watchTerminal(ctx context.Context, name string, output chan<- []by
 			s, err = one(api.ServiceAttach.Call(ctx, c, api.AttachParams{Name: name}))
 			return err
 		})
-		gone := isCode(err, "lost") || isCode(err, api.CodeDraining)
+		gone := isCode(err, codeLost) || isCode(err, api.CodeDraining)
 		if !gone || ctx.Err() != nil {
 			if attached && isCode(err, api.CodeNotRunning) {
 				_, s, err = a.ended(name) // while no daemon looked
@@ -128,14 +128,14 @@ func (t *terminalSession) call(f func(*hob.Client) error) (err error) {
 			}
 		}
 		err = f(t.c)
-		if isCode(err, "lost") || isCode(err, api.CodeDraining) {
+		if isCode(err, codeLost) || isCode(err, api.CodeDraining) {
 			t.close()
 		}
 		if !isCode(err, api.CodeDraining) {
 			break
 		}
 	}
-	if isCode(err, "lost") || isCode(err, api.CodeNotRunning) {
+	if isCode(err, codeLost) || isCode(err, api.CodeNotRunning) {
 		return nil
 	}
 	return err

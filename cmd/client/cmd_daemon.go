@@ -141,20 +141,26 @@ func (a *app) daemonStart(ctx context.Context) error {
 }
 
 func (a *app) daemonStop(ctx context.Context) error {
-	c, err := a.contact(ctx)
-	if isCode(err, api.CodeNotRunning) {
+	var d *api.Daemon
+	var stopped error
+	err := a.ask(ctx, a.contact, func(c *hob.Client) error {
+		d = newDaemon(c.Welcome())
+		stopped = c.Stop(ctx, false)
+		return stopped
+	})
+	if isCode(err, api.CodeNotRunning) && d == nil {
 		a.say("hobd is not running")
 		if !a.json {
 			return nil
 		}
 		return a.print(daemonDocument{api.V, a.noDaemon(err)})
 	}
-	if err != nil {
-		return err
+	if isCode(err, api.CodeNotRunning) && !a.someMayLive() {
+		err = nil // it had gone before it answered, and is not back
+	} else if isCode(err, api.CodeNotRunning) {
+		err = stopped
 	}
-	defer c.Close()
-	d := newDaemon(c.Welcome())
-	if err := c.Stop(ctx, false); err != nil {
+	if err != nil {
 		return err
 	}
 	a.say("hobd: stopped (pid %d)", d.Pid)
@@ -180,13 +186,9 @@ func (a *app) retire(ctx context.Context, force bool) error {
 		}
 		return hob.Evict(ctx, hob.Instance{Dir: root.Path})
 	}
-	c, err := a.contact(ctx)
+	err := a.ask(ctx, a.contact, func(c *hob.Client) error { return c.Stop(ctx, true) })
 	if isCode(err, api.CodeNotRunning) {
 		return nil
 	}
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	return c.Stop(ctx, true)
+	return err
 }

@@ -14,15 +14,27 @@ func (a *app) cmdDown() *cobra.Command {
 	return a.verb("down", "Stop every service, then hobd", none(a.down))
 }
 
+// down is done again when the daemon went away before it answered, as its own sentry or somebody's restart can have it: what was
+// done is not done twice.
 func (a *app) down(ctx context.Context) error {
-	return a.reach(ctx, nil, ifRunning, func(c *hob.Client, _ []service.Status) error {
-		if c == nil {
-			a.say("nothing is running")
-			if !a.json {
-				return nil
-			}
-			return a.print(newDocument(a.noDaemon(nil), nil, nil))
+	var d downed
+	for try := 1; ; try++ {
+		err := a.reach(ctx, nil, ifRunning, func(c *hob.Client, _ []service.Status) error { return a.downWith(ctx, c, &d) })
+		if !isCode(err, codeLost) || try == drainTries {
+			return err
 		}
+	}
+}
+
+// downed is what a down has done so far.
+type downed struct {
+	daemon   *api.Daemon // the last one that was asked to leave; nil: none
+	services []api.Service
+}
+
+// downWith stops all that c runs, and then c.
+func (a *app) downWith(ctx context.Context, c *hob.Client, d *downed) error {
+	if c != nil {
 		before, err := api.ServiceList.Call(ctx, c, api.NamesParams{})
 		if err != nil {
 			return err
@@ -32,13 +44,20 @@ func (a *app) down(ctx context.Context) error {
 			return err
 		}
 		a.sayStopped(before.Services, r.Services)
-		d := a.daemonOf(ctx, c)
+		d.daemon, d.services = a.daemonOf(ctx, c), r.Services
 		if err := c.Stop(ctx, false); err != nil {
 			return err
 		}
-		a.say("hobd: stopped (pid %d)", d.Pid)
-		return a.show(newDocument(gone(d), r.Services, nil))
-	})
+	}
+	if d.daemon != nil {
+		a.say("hobd: stopped (pid %d)", d.daemon.Pid)
+		return a.show(newDocument(gone(d.daemon), d.services, nil))
+	}
+	a.say("nothing is running")
+	if !a.json {
+		return nil
+	}
+	return a.print(newDocument(a.noDaemon(nil), nil, nil))
 }
 
 // sayStopped names the services that are not any more what they were.

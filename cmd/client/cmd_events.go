@@ -38,7 +38,7 @@ func (a *app) events(ctx context.Context) error {
 			return lines.failed()
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case err != nil && !isAbsent(err) && !isCode(err, "lost") && !isCode(err, api.CodeDraining):
+		case err != nil && !isAbsent(err) && !isCode(err, codeLost) && !isCode(err, api.CodeDraining):
 			return err
 		}
 		if was == "ready" {

@@ -139,7 +139,7 @@ func (a *app) keepHeld(ctx context.Context, names []string, held func()) error {
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case err != nil && !isCode(err, "lost") && !isCode(err, api.CodeDraining):
+		case err != nil && !isCode(err, codeLost) && !isCode(err, api.CodeDraining):
 			return err
 		}
 		if !pause(ctx, 10*time.Millisecond) {

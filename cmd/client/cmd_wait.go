@@ -45,7 +45,7 @@ func (a *app) wait(ctx context.Context, args []string, what string) error {
 	for {
 		err := a.waitOnce(ctx, args, n, what, kind, expr)
 		// A daemon that went away was only looking: the next one can be asked the same.
-		if !isCode(err, "lost") && !isCode(err, api.CodeDraining) || !pause(ctx, 10*time.Millisecond) {
+		if !isCode(err, codeLost) && !isCode(err, api.CodeDraining) || !pause(ctx, 10*time.Millisecond) {
 			return err
 		}
 	}

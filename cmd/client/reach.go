@@ -52,6 +52,9 @@ func (a *app) contact(ctx context.Context) (*hob.Client, error) {
 	return c, err
 }
 
+// codeLost is of a call whose daemon went away before it answered.
+const codeLost = "lost"
+
 // drainTries is how many daemons may be leaving one after the other.
 const drainTries = 5
 
@@ -63,7 +66,7 @@ func (a *app) with(ctx context.Context, dial dialer, f func(*hob.Client) error) 
 
 // ask is with for an f that only asks: it is called again, too, when the daemon went away before it answered.
 func (a *app) ask(ctx context.Context, dial dialer, f func(*hob.Client) error) error {
-	return repeat(ctx, dial, f, api.CodeDraining, "lost")
+	return repeat(ctx, dial, f, api.CodeDraining, codeLost)
 }
 
 // repeat calls f as long as it ends with one of these codes, drainTries times at most.
@@ -105,8 +108,7 @@ func (a *app) reach(ctx context.Context, names []string, n need, f func(c *hob.C
 	if disk, derr = pick(disk, names); derr != nil {
 		return derr
 	}
-	boot := store.BootID()
-	if n == always || slices.ContainsFunc(disk, func(st service.Status) bool { return mayLive(st, boot) }) {
+	if n == always || anyMayLive(disk) {
 		if a.noSpawn {
 			return err
 		}
@@ -135,6 +137,17 @@ func pick(all []service.Status, names []string) ([]service.Status, error) {
 		out = append(out, all[i])
 	}
 	return out, nil
+}
+
+// someMayLive reports whether the disk says that of a service, or can't be read.
+func (a *app) someMayLive() bool {
+	_, disk, err := a.disk()
+	return err != nil || anyMayLive(disk)
+}
+
+func anyMayLive(all []service.Status) bool {
+	boot := store.BootID()
+	return slices.ContainsFunc(all, func(st service.Status) bool { return mayLive(st, boot) })
 }
 
 // mayLive reports whether a process of the service can exist, or is to be started, by a connection too, although no daemon does.

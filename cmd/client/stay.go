@@ -201,7 +201,7 @@ func (a *app) awaitExit(ctx context.Context, name string) (api.Service, error) {
 	for {
 		s, err := a.waitExit(ctx, dial, name)
 		nobody := isAbsent(err)
-		if !nobody && !isCode(err, "lost") && !isCode(err, api.CodeDraining) {
+		if !nobody && !isCode(err, codeLost) && !isCode(err, api.CodeDraining) {
 			return s, err
 		}
 		// The daemon went away. What it wrote last tells whether anything is left to wait for:
