@@ -30,7 +30,9 @@ func (w *world) example(dir, idle string, names ...string) {
 		require.NoError(w.t, err)
 		found = found || strings.Contains(string(text), idle)
 		quick := strings.ReplaceAll(string(text), idle, "1s")
-		require.NoError(w.t, os.WriteFile(filepath.Join(w.project, name), []byte(quick), fi.Mode().Perm()))
+		require.NoError(w.t, unforked(func() error {
+			return os.WriteFile(filepath.Join(w.project, name), []byte(quick), fi.Mode().Perm())
+		}))
 	}
 	require.True(w.t, found, "nothing says %s", idle)
 }

@@ -75,7 +75,9 @@ func newStack(t *testing.T) *stack {
 	s := &stack{world: newWorld(t)}
 	const example = "../examples/stack"
 	for _, dir := range []string{"bin", "web"} { // and not what a run of the example has left there
-		require.NoError(t, os.CopyFS(filepath.Join(s.project, dir), os.DirFS(filepath.Join(example, dir))))
+		require.NoError(t, unforked(func() error {
+			return os.CopyFS(filepath.Join(s.project, dir), os.DirFS(filepath.Join(example, dir)))
+		}))
 	}
 	text, err := os.ReadFile(filepath.Join(example, "hob.toml"))
 	require.NoError(t, err)

@@ -175,12 +175,17 @@ func (w *world) daemonLog() string {
 	return string(data)
 }
 
-// writeProgram writes what is executed then. Nothing is forked meanwhile: a child that has the file open for writing, until its
-// own exec, would have the other exec fail with ETXTBSY.
+// writeProgram writes what is executed then.
 func writeProgram(path string, text []byte) error {
+	return unforked(func() error { return os.WriteFile(path, text, 0o755) })
+}
+
+// unforked lets nothing be forked meanwhile: a child that has a program open for writing, until its own exec, would have the program's
+// exec fail with ETXTBSY.
+func unforked(write func() error) error {
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
-	return os.WriteFile(path, text, 0o755)
+	return write()
 }
 
 func isRegular(path string) bool {

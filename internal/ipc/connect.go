@@ -36,7 +36,7 @@ func Connect(ctx context.Context, dir *os.File, name string) (*net.UnixConn, err
 		return err
 	})
 	if err != nil {
-		if cause := ctx.Err(); cause != nil && !isErrno(err) {
+		if cause := context.Cause(ctx); cause != nil && !isErrno(err) {
 			err = cause // package net has its own words for it
 		}
 		return nil, pathError("connect", dir, name, err)
