@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/hobworks/hob/internal/api"
+	"github.com/hobworks/hob/internal/lock"
 )
 
 // TestBrokenDaemon: a daemon that can't start. Every one of 50 waiting clients shows the reason,
@@ -47,7 +49,7 @@ func TestBrokenDaemon(t *testing.T) {
 			w := newWorld(t)
 			require.NoError(t, os.MkdirAll(w.inst().Dir(), 0o700))
 			c.broken(w)
-			for i, r := range w.atOnce(clients, func(int) *exec.Cmd { return w.command("daemon", "start", "--json", next) }) {
+			for i, r := range w.atOnceForTheLock(clients, func(int) *exec.Cmd { return w.command("daemon", "start", "--json", next) }) {
 				require.Equal(t, 1, r.code, "client %d: %s%s", i, r.stdout, r.stderr)
 				var d api.ErrorDocument
 				require.NoError(t, json.Unmarshal([]byte(r.stdout), &d))
@@ -65,6 +67,34 @@ func TestBrokenDaemon(t *testing.T) {
 			require.Empty(t, openers(w.inst().LockPath()))
 		})
 	}
+}
+
+// atOnceForTheLock is atOnce with the lock held until all have looked for a daemon: none is so late that it comes after another's attempt.
+func (w *world) atOnceForTheLock(n int, call func(i int) *exec.Cmd) []result {
+	w.t.Helper()
+	state, err := w.inst().OpenState(true)
+	require.NoError(w.t, err)
+	defer state.Close()
+	l, err := lock.TryAcquire(state, w.inst().LockName())
+	require.NoError(w.t, err)
+	defer l.Close()
+	trace := filepath.Join(w.home, "trace")
+	env := w.env
+	w.env = append(slices.Clone(env), "HOB_FAULT_LOG="+trace)
+	wait := w.startAtOnce(n, call)
+	w.env = env
+	w.eventually("all wait for the lock", func() bool {
+		text, _ := os.ReadFile(trace)
+		looked := map[string]bool{}
+		for line := range strings.Lines(string(text)) {
+			if pid, ok := strings.CutSuffix(line, " client.connect\n"); ok {
+				looked[pid] = true
+			}
+		}
+		return len(looked) == n
+	})
+	require.NoError(w.t, l.Close())
+	return wait()
 }
 
 // script makes a shell script the world's hobd.

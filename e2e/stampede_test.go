@@ -36,6 +36,12 @@ func (w *world) record() (lock.Record, bool) {
 // atOnce starts n calls of hob, lets them run side by side, and gives the results in order.
 func (w *world) atOnce(n int, call func(i int) *exec.Cmd) []result {
 	w.t.Helper()
+	return w.startAtOnce(n, call)()
+}
+
+// startAtOnce is atOnce without the wait, which the function does that it returns.
+func (w *world) startAtOnce(n int, call func(i int) *exec.Cmd) (wait func() []result) {
+	w.t.Helper()
 	cmds := make([]*exec.Cmd, n)
 	outs := make([][2]bytes.Buffer, n)
 	for i := range cmds {
@@ -51,8 +57,10 @@ func (w *world) atOnce(n int, call func(i int) *exec.Cmd) []result {
 			results[i] = result{stdout: outs[i][0].String(), stderr: outs[i][1].String(), code: cmd.ProcessState.ExitCode()}
 		})
 	}
-	wg.Wait()
-	return results
+	return func() []result {
+		wg.Wait()
+		return results
+	}
 }
 
 // TestStampede: 200 clients at once against nothing. Exactly one hobd is ever executed, and all
