@@ -155,6 +155,8 @@ func TestForegroundAndClientsAtOnce(t *testing.T) {
 				by = "hand"
 			case !managed && isDone(ended):
 				by = "client"
+			case managed && isDone(ended):
+				require.Fail(t, "the manager's has given up", stderr.String())
 			}
 			return by != ""
 		})

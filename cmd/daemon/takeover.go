@@ -11,7 +11,7 @@ import (
 )
 
 // takeOverTries is how often a hobd that a manager has started has another one retire: a client can always be quicker.
-const takeOverTries = 5
+const takeOverTries = 20
 
 // serveInstance is hob.Serve, for which a hobd in the background may have to go first.
 func (d *daemon) serveInstance(ctx context.Context, o *hob.ServeOptions) error {
