@@ -148,19 +148,17 @@ func (a *app) daemonStop(ctx context.Context) error {
 		stopped = c.Stop(ctx, false)
 		return stopped
 	})
-	if isCode(err, api.CodeNotRunning) && d == nil {
+	absent := isCode(err, api.CodeNotRunning)
+	switch {
+	case absent && d == nil:
 		a.say("hobd is not running")
 		if !a.json {
 			return nil
 		}
 		return a.print(daemonDocument{api.V, a.noDaemon(err)})
-	}
-	if isCode(err, api.CodeNotRunning) && !a.someMayLive() {
-		err = nil // it had gone before it answered, and is not back
-	} else if isCode(err, api.CodeNotRunning) {
-		err = stopped
-	}
-	if err != nil {
+	case absent && a.someMayLive(): // it went away before it answered, and has stopped nothing
+		return stopped
+	case err != nil && !absent:
 		return err
 	}
 	a.say("hobd: stopped (pid %d)", d.Pid)

@@ -49,7 +49,7 @@ func TestPatienceIsMoved(t *testing.T) {
 
 func TestPatienceStops(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) { // the bubble would not end while a timer is left
+	synctest.Test(t, func(t *testing.T) {
 		ctx, p := WithPatience(t.Context(), 8*time.Second)
 		p.Stop()
 		<-ctx.Done()
