@@ -152,7 +152,7 @@ func TestBridgeEndsWhenNobodyReads(t *testing.T) {
 	everyBridge(t, func(t *testing.T, b *bridging) {
 		write(t, b.peer, "x")
 		b.shows("x")
-		require.NoError(t, b.stdout.Close())
+		b.stopsReading()
 		write(t, b.peer, "y")
 		b.exits(3)
 		require.Equal(t, "heard ", b.words())

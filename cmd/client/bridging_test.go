@@ -200,6 +200,14 @@ func (b *bridging) shows(text string) {
 	require.Equal(b.t, text, string(got))
 }
 
+// stopsReading closes stdout when no child that another test starts has it open any more, until its exec: what is written before would be no error.
+func (b *bridging) stopsReading() {
+	b.t.Helper()
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	require.NoError(b.t, b.stdout.Close())
+}
+
 func write(t *testing.T, w io.Writer, text string) {
 	t.Helper()
 	_, err := io.WriteString(w, text)
