@@ -209,21 +209,22 @@ func (cs *connections) list() map[*ipc.Conn]peer {
 	return all
 }
 
-// needed reports that there is a lease or a call, or was since the last time.
+// needed reports that there is a lease or a call, or was since the last time, or somebody who is about to speak.
 func (cs *connections) needed() bool {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	since := cs.came != cs.seen
 	cs.seen = cs.came
-	return since || len(cs.calls) > 0 || cs.leases() > 0
+	return since || len(cs.calls) > 0 || cs.leases() > 0 || len(cs.silent) > 0
 }
 
-// drainIdle is drain, unless somebody has a lease or a call is under way: whoever comes later is told, and goes to
+// drainIdle is drain, unless somebody has a lease, a call is under way, or somebody has come who has not spoken yet (else whoever starts a daemon and
+// is not quick could have it leave again and again, TestWhoIsAboutToSpeakIsWaitedFor): whoever comes later is told, and goes to
 // the next daemon. busy is asked last, when no call can begin any more.
 func (cs *connections) drainIdle(why string, busy func() bool) bool {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	if len(cs.calls) > 0 || cs.leases() > 0 || cs.draining != "" || busy() {
+	if len(cs.calls) > 0 || cs.leases() > 0 || len(cs.silent) > 0 || cs.draining != "" || busy() {
 		return false
 	}
 	cs.draining = why

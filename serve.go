@@ -77,7 +77,7 @@ type ServeOptions struct {
 	Handover func(ctx context.Context, program string) (files map[string]*os.File, err error)
 
 	// IdleExit is received from: how long the daemon stays when nobody needs it, which is when no
-	// client has a lease, no call is under way and Busy is false. Before the first value, and after
+	// client has a lease or has just connected, no call is under way and Busy is false. Before the first value, and after
 	// 0: for ever, as with a nil channel. It leaves as if told to with keep.
 	IdleExit <-chan time.Duration
 

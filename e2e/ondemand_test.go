@@ -519,6 +519,23 @@ func TestIdleExit(t *testing.T) {
 	w.eventually("hobd has left", func() bool { return w.pid() == 0 })
 }
 
+// TestWhoIsAboutToSpeakIsWaitedFor: hobd does not leave for want of anybody while somebody is connected who has not said hello yet, as a client on a
+// busy machine that has just started it.
+func TestWhoIsAboutToSpeakIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.write("hob.toml", "[daemon]\nidle_exit = \"50ms\"\n[services.job]\nrun = [\"sleep\", \"1000\"]\n")
+	w.ok("up") // the job keeps it
+	c := w.connect()
+	pid := w.pid()
+	w.ok("stop", "job")
+	time.Sleep(500 * time.Millisecond) // it must not leave meanwhile
+	_, err := c.Write([]byte(statusCall))
+	require.NoError(t, err)
+	require.Contains(t, reply(t, c), fmt.Sprintf(`"pid":%d`, pid))
+	w.eventually("hobd has left", func() bool { return w.pid() == 0 && !running(pid) })
+}
+
 // TestAlive: a service whose alive check fails is unready until it works again; it is not restarted.
 func TestAlive(t *testing.T) {
 	t.Parallel()
