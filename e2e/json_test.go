@@ -22,7 +22,7 @@ type keys struct{ always, maybe []string }
 var (
 	serviceKeys = keys{
 		always: strings.Fields("name state want pid started_at ready_at uptime_ms restarts adopted generation exit cpu_percent rss_bytes addr why cmd dir source"),
-		maybe:  strings.Fields("pids env_drift killed log_lost_bytes log_start log_end needs restart next_try env_at env_set exits"),
+		maybe:  strings.Fields("pids env_drift killed log_lost_bytes unsaved log_start log_end needs restart next_try env_at env_set exits"),
 	}
 	daemonKeys   = keys{always: strings.Fields("state pid id project socket lock log version protocol started_at connections")}
 	instanceKeys = keys{always: append(slices.Clone(daemonKeys.always), "services"), maybe: []string{"name"}}

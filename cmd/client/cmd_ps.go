@@ -93,7 +93,7 @@ func serviceTable(services []api.Service) *table {
 			cpu, mem = fmt.Sprintf("%.1f%%", s.CPUPercent), size(s.RSSBytes)
 		}
 		t.cells(cell{text: s.Name}, cell{s.State, stateStyle(s.State)}, cell{text: number(s.Pid)}, cell{text: up},
-			cell{text: strconv.Itoa(s.Restarts)}, cell{text: cpu}, cell{text: mem}, cell{text: s.Addr}, cell{text: s.Why})
+			cell{text: strconv.Itoa(s.Restarts)}, cell{text: cpu}, cell{text: mem}, cell{text: s.Addr}, cell{text: why(s)})
 	}
 	return t
 }
@@ -121,6 +121,7 @@ func (a *app) detail(s api.Service) *table {
 	t.cells(cell{text: "state"}, cell{s.State, stateStyle(s.State)})
 	t.row("want", s.Want)
 	optional(t, "why", s.Why)
+	optional(t, "not saved", s.Unsaved)
 	optional(t, "pid", number(s.Pid))
 	optional(t, "tree", join(s.Pids, " "))
 	optional(t, "needs", strings.Join(s.Needs, " "))

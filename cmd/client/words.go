@@ -21,7 +21,24 @@ func outcome(s api.Service) string {
 	case s.Why != "":
 		fmt.Fprintf(&b, " (%s)", s.Why)
 	}
+	if s.Unsaved != "" {
+		fmt.Fprintf(&b, "; %s%s", notSaved, s.Unsaved)
+	}
 	return b.String()
+}
+
+// notSaved begins what is said of a state that is not on disk: the next hobd would not know it.
+const notSaved = "not saved: "
+
+// why is what the table has to say of a service.
+func why(s api.Service) string {
+	switch {
+	case s.Unsaved == "":
+		return s.Why
+	case s.Why == "":
+		return notSaved + s.Unsaved
+	}
+	return s.Why + "; " + notSaved + s.Unsaved
 }
 
 func processes(pids []int) string {

@@ -26,6 +26,9 @@ func (d *daemon) document(st service.Status, env []string) api.Service {
 	s := api.NewService(st, time.Now())
 	look := d.sup.Look(st.Name)
 	s.Pids, s.Killed, s.LogLost = look.Pids, look.Killed, look.Lost
+	if look.Unsaved != nil {
+		s.Unsaved = look.Unsaved.Error()
+	}
 	s.RSSBytes = look.RSS
 	if up := time.Duration(s.UptimeMS) * time.Millisecond; up > 0 {
 		s.CPUPercent = float64(look.CPU) / float64(up) * 100

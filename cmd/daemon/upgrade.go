@@ -29,6 +29,9 @@ type intent struct {
 // handover lets go of all that runs, for the program that this process becomes. From its end on a signal ends this process as its default
 // action is: a caught one would be lost by the exec. To the sentry that is a kill, and it starts the program that was meant to be.
 func (d *daemon) handover(ctx context.Context, program string) (map[string]*os.File, error) {
+	if err := d.sup.Saved(); err != nil {
+		return nil, err
+	}
 	if _, err := store.Read(d.inst); err != nil {
 		return nil, fmt.Errorf("read back what was written down: %w", err)
 	}

@@ -37,6 +37,7 @@ type Service struct {
 	EnvDrift   []string   `json:"env_drift,omitempty"` // names of variables that differ from the caller's
 	Killed     []int      `json:"killed,omitempty"`    // what had to be killed by the stop that this answers
 	LogLost    int64      `json:"log_lost_bytes,omitempty"`
+	Unsaved    string     `json:"unsaved,omitempty"`   // why the state can't be written to disk yet: a next hobd would go by an older one
 	LogStart   *LogMark   `json:"log_start,omitempty"` // where the log of this generation begins
 	LogEnd     *LogMark   `json:"log_end,omitempty"`   // where it ends, once the run has ended
 	Needs      []string   `json:"needs,omitempty"`

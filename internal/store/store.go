@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"io/fs"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -185,7 +186,7 @@ func (s *Store) Delete(name string) error {
 	}
 	all, err := Read(s.inst)
 	if err != nil {
-		return err
+		return nil // which are in use can't be told, so all stay
 	}
 	return s.in(instance.EnvName, func(dir *os.File) error {
 		names, err := instance.Names(dir)
@@ -272,12 +273,18 @@ func setAside(dir *os.File, name string) error {
 }
 
 // Read lists the services of an instance as they were last written, by name, without their
-// environments. An instance without any has none; files that can't be read, or that no service
-// can have, are passed over.
+// environments. An instance without any has none. What hobd never wrote is passed over; a file that the kernel
+// does not give is an error: nobody knows what is in it.
 func Read(inst instance.Instance) ([]service.Status, error) {
 	var all []service.Status
-	err := in(inst, instance.StateName, func(dir *os.File) (err error) {
-		all, _, err = readAll(dir)
+	err := in(inst, instance.StateName, func(dir *os.File) error {
+		some, bad, err := readAll(dir)
+		for _, file := range slices.Sorted(maps.Keys(bad)) {
+			if _, kernel := errors.AsType[syscall.Errno](bad[file]); kernel && !errors.Is(bad[file], fs.ErrNotExist) {
+				return bad[file]
+			}
+		}
+		all = some
 		return err
 	})
 	if errors.Is(err, fs.ErrNotExist) {

@@ -157,6 +157,8 @@ type Detail struct {
 	RSS    int64
 	Killed []int // by the last stop
 	Lost   int64 // bytes of the log
+
+	Unsaved error // why the state is not on disk
 }
 
 // Look looks at a service's processes. It walks /proc.
@@ -168,7 +170,7 @@ func (s *Supervisor) Look(name string) Detail {
 	v.mu.Lock()
 	p, out, killed := v.pubProc, v.pubOut, v.killed
 	v.mu.Unlock()
-	d := Detail{Killed: killed}
+	d := Detail{Killed: killed, Unsaved: v.whyUnsaved()}
 	if out != nil {
 		d.Lost = out.Lost()
 	}

@@ -365,11 +365,4 @@ const (
 	terminalFile = "tty/"
 )
 
-// Resave writes every state again: the directory was removed.
-func (s *Supervisor) Resave() {
-	for _, v := range s.services() {
-		v.resave()
-	}
-}
-
 func (s *Supervisor) logDir(name string) string { return filepath.Join(s.o.Logs, name) }

@@ -45,6 +45,9 @@ type svc struct {
 	leases  atomic.Int32 // of connections
 	sparing atomic.Bool  // the stop that is under way must not cut anybody short
 
+	saving sync.Mutex  // held from a save until that is published: nothing older is written after it. Guards later
+	later  *time.Timer // for what could not be written
+
 	mu      sync.Mutex // guards all below
 	pub     service.Status
 	pubProc *process.Process
@@ -54,6 +57,7 @@ type svc struct {
 	killed  []int              // by the last stop
 	left    error              // what the last stop could not end
 	cancel  context.CancelFunc // no more grace for the stop that is under way
+	unsaved error              // why pub is not on disk
 	changed chan struct{}
 }
 
@@ -166,14 +170,6 @@ func (v *svc) tell(from service.Status) {
 	}
 	v.sup.changed(Event{From: from.State, Now: v.st})
 	v.sup.tellDependents(v.name)
-}
-
-// publish saves the state and shows it to everybody.
-func (v *svc) publish() {
-	if err := v.sup.o.Store.Save(v.st); err != nil {
-		v.sup.o.Log.Error("save state", "service", v.name, "err", err)
-	}
-	v.show()
 }
 
 // show is publish without the disk. What would be lost with this process is somebody else's, too, before anybody
@@ -349,6 +345,7 @@ func (v *svc) close() {
 func (v *svc) halt() {
 	v.halted.Do(func() { close(v.quit) })
 	<-v.exited
+	v.neverAgain()
 }
 
 func (v *svc) letGoOfAll() {
@@ -365,19 +362,4 @@ func (v *svc) letGoOfAll() {
 		_ = v.out.Drain(ctx)
 	}
 	v.out.Close()
-}
-
-// resave writes the state again and makes the log's directory again.
-func (v *svc) resave() {
-	v.mu.Lock()
-	out := v.pubOut
-	v.mu.Unlock()
-	if out != nil {
-		if err := out.Remake(); err != nil {
-			v.sup.o.Log.Error("make the log again", "service", v.name, "err", err)
-		}
-	}
-	if err := v.sup.o.Store.Save(v.status()); err != nil {
-		v.sup.o.Log.Error("save state", "service", v.name, "err", err)
-	}
 }
