@@ -107,8 +107,8 @@ mutants: ## does chaos find each planted bug? MUTANTS names some, with commas; m
 	HOB_MUTANTS='$(MUTANTS)' go test -count=1 -timeout 60m -v -run '^TestEveryMutantIsFound$$' ./e2e/chaos
 
 .PHONY: crash
-crash: ## SIGKILL of hobd 300 times under services that log and crash; make test does it 20 times
-	$(if $(RACE),CGO_ENABLED=1) HOB_CRASHES='$(CRASHES)' go test $(RACE) -count=1 -timeout 60m -v -run '^TestCrashes$$' ./e2e
+crash: ## SIGKILL of hobd 300 times under services that log and crash, and of everything at once; make test does some
+	$(if $(RACE),CGO_ENABLED=1) HOB_CRASHES='$(CRASHES)' go test $(RACE) -count=1 -timeout 60m -v -run '^(TestCrashes|TestKilledWithAllItStarted)$$' ./e2e
 
 .PHONY: storm
 storm: ## the tests of services on demand and of upgrades with all of their requests, rounds and clients; make test does a part

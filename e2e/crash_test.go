@@ -120,15 +120,22 @@ func (w *world) segmentFiles(name string) []string {
 // starts are the marks of the runs that a service has recorded.
 func (w *world) recorded(file string) []string { return strings.Fields(w.read(file)) }
 
-// TestCrashes kills hobd again and again, at random moments, sometimes with its sentry, sometimes with a service,
-// under services that write as fast as they can and one that crashes. HOB_CRASHES is how often, and how long the
-// services pause after every 300 lines, which bounds what is written to the disk; make crash says "300 5ms".
-func TestCrashes(t *testing.T) {
-	rounds, pause := 20, "0s"
+// crashes reads HOB_CRASHES.
+func crashes(t *testing.T, few int) (rounds int, pause string) {
+	t.Helper()
+	rounds, pause = few, "0s"
 	if v := os.Getenv("HOB_CRASHES"); v != "" {
 		_, err := fmt.Sscan(v, &rounds, &pause)
 		require.NoError(t, err, "HOB_CRASHES=%s: not a number and a duration", v)
 	}
+	return rounds, pause
+}
+
+// TestCrashes kills hobd again and again, at random moments, sometimes with its sentry, sometimes with a service,
+// under services that write as fast as they can and one that crashes. HOB_CRASHES is how often, and how long the
+// services pause after every 300 lines, which bounds what is written to the disk; make crash says "300 5ms".
+func TestCrashes(t *testing.T) {
+	rounds, pause := crashes(t, 20)
 	w := newWorld(t)
 	text := ""
 	for i := range 5 {
