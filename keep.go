@@ -14,9 +14,10 @@ import (
 )
 
 const (
-	slowPoll  = time.Minute      // behind the watch, which can be missing or miss something
-	fastPoll  = 2 * time.Second  // where there is no watch
-	rootGrace = 30 * time.Second // a project's directory may be gone that long: git worktree, a remount
+	slowPoll  = time.Minute           // behind the watch, which can be missing or miss something
+	fastPoll  = 2 * time.Second       // where there is no watch
+	soonPoll  = 50 * time.Millisecond // where there was none for want of the directory: whoever removes it may not be through with that
+	rootGrace = 30 * time.Second      // a project's directory may be gone that long: git worktree, a remount
 )
 
 // keep looks after the daemon's place until ctx ends: is the lock file still the one, is the
@@ -26,10 +27,12 @@ func (s *server) keep(ctx context.Context) {
 	for {
 		changed, stop := s.watch()
 		poll := slowPoll
-		if changed == nil {
+		switch mended := s.check(); {
+		case changed == nil && mended:
+			poll = soonPoll
+		case changed == nil:
 			poll = fastPoll
 		}
-		s.check()
 		switch {
 		case s.inst.Root.Exists():
 			rootGone = time.Time{}
@@ -76,34 +79,35 @@ func (s *server) nudge() {
 	}
 }
 
-// check mends what was removed. When the lock's path is not our inode any more and another has
-// the new one, that one rules: we leave and unlink nothing.
-func (s *server) check() {
+// check mends what was removed, and reports whether it was the socket or the pid file. When the lock's path is not our inode any more and
+// another has the new one, that one rules: we leave and unlink nothing.
+func (s *server) check() (mended bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.conns.leaving() != "" {
-		return
+		return false
 	}
 	switch err := s.lock.Load().Verify(); {
 	case errors.Is(err, lock.ErrReplaced):
 		if !s.relock() {
-			return
+			return false
 		}
 	case err != nil: // to take it again would fail, since we have it
 		s.log.Error("look at the lock", "err", err)
-		return
+		return false
 	}
 	if s.listener.Published() && s.identityThere() || fault.Mutant("nothing is mended") {
-		return
+		return false
 	}
 	if err := s.republish(); err != nil {
 		s.log.Error("publish the socket again", "err", err)
-		return
+		return false
 	}
 	s.log.Warn("files of the daemon were removed and are back", "dir", s.inst.Dir())
 	if s.o.Heal != nil {
 		s.o.Heal()
 	}
+	return true
 }
 
 // relock takes the new lock file. The guard is still ours, so no client can be between its guard

@@ -28,7 +28,7 @@ var measures = []struct {
 	run  func(context.Context, place, options) error
 }{
 	{"warm", warm}, {"cold", cold}, {"herd", stampede}, {"process", inProcess},
-	{"crash", crash}, {"many", many}, {"adoption", adoption}, {"log", logs}, {"idle", idle},
+	{"crash", crash}, {"many", many}, {"adoption", adoption}, {"mend", mend}, {"log", logs}, {"idle", idle},
 	{"connect", connect}, {"activation", activation}, {"upgrade", upgrades},
 }
 

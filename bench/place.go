@@ -61,6 +61,7 @@ type status struct {
 	Daemon struct {
 		Pid    int    `json:"pid"`
 		Socket string `json:"socket"`
+		Lock   string `json:"lock"`
 		Log    string `json:"log"`
 	} `json:"daemon"`
 	Services []struct {

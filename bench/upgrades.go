@@ -59,15 +59,15 @@ func upgrades(ctx context.Context, p place, o options) error {
 	p.header(fmt.Sprintf("%d upgrades, %d services", o.runs, crowd))
 	p.line("hob daemon upgrade, the whole process", took)
 	p.line("longest gap, no upgrade", floor)
-	p.within("longest gap, on one connection", kept)
-	p.within("longest gap, a new connection each", anew)
+	p.within("longest gap, on one connection", kept, gap)
+	p.within("longest gap, a new connection each", anew, gap)
 	p.printf("%d upgrades: no call or connection failed\n", o.runs)
 	return before.adopted(after, o.runs)
 }
 
 // within is a line whose largest value has an aim of its own.
-func (r *report) within(name string, s sample) {
-	r.row(name, s, "", r.judge(name, fmt.Sprintf("max ≤ %v", gap), slices.Max(s).Seconds(), gap.Seconds()))
+func (r *report) within(name string, s sample, most time.Duration) {
+	r.row(name, s, "", r.judge(name, fmt.Sprintf("max ≤ %v", most), slices.Max(s).Seconds(), most.Seconds()))
 }
 
 // longest gives the longest times without an answer while f runs. Whoever is refused is an error.

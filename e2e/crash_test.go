@@ -139,7 +139,11 @@ func TestCrashes(t *testing.T) {
 	w := newWorld(t)
 	text := ""
 	for i := range 5 {
-		text += fmt.Sprintf("[services.chatter%d]\nrun = %s\nlog = { max = '10GB' }\n", i, helperRun("chatter", fmt.Sprintf("starts%d", i), pause))
+		limits := "max = '10GB'"
+		if i%2 == 1 { // these begin another segment all the time
+			limits = "max = '1MB', keep = 1000000"
+		}
+		text += fmt.Sprintf("[services.chatter%d]\nrun = %s\nlog = { %s }\n", i, helperRun("chatter", fmt.Sprintf("starts%d", i), pause), limits)
 	}
 	w.toml(text + "[services.crasher]\nrun = " + helperRun("crasher", "starts") + "\nrestart = 'always'\n")
 	w.ok("up", "--no-wait")

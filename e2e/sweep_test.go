@@ -47,9 +47,14 @@ var passages = []passage{
 	{name: "upgrade", keeps: true, before: func(v *watch) { v.must(swept...) }, act: []string{"daemon", "upgrade", next}},
 }
 
-// must is a call under the watch that succeeds, and what it leads to.
+// must is a call under the watch that succeeds, and what it leads to. Nothing is sabotaged, so there is no time-out to be found: a look at all
+// processes of a busy machine takes seconds, when each of its calls is asked about.
 func (v *watch) must(args ...string) {
 	v.w.t.Helper()
+	args = slices.Clone(args)
+	if i := slices.Index(args, next); i >= 0 {
+		args[i] = "--timeout=" + patience.String()
+	}
 	r := v.hob(args...)
 	require.Zero(v.w.t, r.code, "%s%s", r.stdout, r.stderr)
 	v.settle()

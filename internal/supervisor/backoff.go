@@ -45,7 +45,10 @@ func judge(st *service.Status, e ending, now time.Time, jitter float64) verdict 
 	if e.productive || !st.ReadyAt.IsZero() && now.Sub(st.ReadyAt) >= provenAfter && !e.barren() {
 		forgive(st)
 	} else {
-		st.Failures = slices.DeleteFunc(slices.Clone(st.Failures), func(t time.Time) bool { return now.Sub(t) >= limitWindow })
+		st.Failures = slices.DeleteFunc(slices.Clone(st.Failures), func(t time.Time) bool {
+			ago := now.Sub(t)
+			return ago >= limitWindow || ago < 0 // the clock was set back since an earlier hobd has written that
+		})
 		st.Failures = append(st.Failures, now)
 	}
 	if len(st.Failures) >= startLimit {
@@ -131,7 +134,11 @@ func (v *svc) schedule(ev event) {
 	v.retryLater()
 }
 
+// retryLater waits for NextTry; not for long, if an earlier hobd has written that, and the clock was set back since.
 func (v *svc) retryLater() {
+	if most := time.Now().Add(maxDelay * 5 / 4).UTC(); v.st.NextTry.After(most) {
+		v.st.NextTry = most
+	}
 	ev := event{kind: evRetry, generation: v.st.Generation}
 	time.AfterFunc(time.Until(v.st.NextTry), func() { v.post(ev) })
 }

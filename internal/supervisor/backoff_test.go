@@ -151,6 +151,30 @@ func TestRetryComesWhenItIsDue(t *testing.T) {
 	})
 }
 
+// TestClockThatWasSetBack: what an earlier hobd has written by a clock that is wrong now is neither waited for nor held against the service.
+func TestClockThatWasSetBack(t *testing.T) {
+	r := newRuns(service.RestartOnFailure)
+	for range startLimit - 1 {
+		require.True(t, r.end(-1, 0, false).again)
+	}
+	r.now = r.now.Add(-time.Hour)
+	require.True(t, r.end(-1, 0, false).again)
+	require.Len(t, r.st.Failures, 1)
+
+	synctest.Test(t, func(t *testing.T) {
+		s := testSupervisor(t)
+		v := makeSvc(s, service.Status{Spec: service.Spec{Name: "web", Cmd: []string{"/nonexistent/web"}, Dir: "/"}, State: service.Backoff, Want: service.Up,
+			NextTry: time.Now().Add(time.Hour)})
+		s.all["web"] = v
+		v.retryLater()
+		go v.loop()
+		time.Sleep(2 * maxDelay)
+		synctest.Wait()
+		require.Equal(t, service.Failed, v.status().State, "it was tried")
+		v.close()
+	})
+}
+
 // TestProductiveRunsAreNotCounted: a run that took a connection is followed by another one at once, however often it crashes.
 func TestProductiveRunsAreNotCounted(t *testing.T) {
 	r := newRuns(service.RestartOnFailure)
