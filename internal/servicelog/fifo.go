@@ -4,23 +4,22 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 // A fifo is our own open of the service's FIFO, and what we know the file by.
 type fifo struct {
-	file *os.File
-	fd   int // file's; file.Fd is not for hot paths
-	size int // how much it holds
+	gate *gate // for who waits for bytes
+	fd   int   // the gate's
+	size int   // how much it holds
 	path string
 
 	dev, ino uint64
 }
 
 // openFIFO makes the FIFO when there is none and opens it for the mover: O_RDWR, so that
-// it never sees an end when the last service leaves, and O_NONBLOCK, for the poller.
+// it never sees an end when the last service leaves, and O_NONBLOCK: it waits at the gate.
 func openFIFO(path string) (*fifo, error) {
 	if err := unix.Mkfifo(path, 0o600); err != nil && !errors.Is(err, unix.EEXIST) {
 		return nil, fmt.Errorf("make fifo %s: %w", path, err)
@@ -29,15 +28,13 @@ func openFIFO(path string) (*fifo, error) {
 	if err != nil {
 		return nil, err
 	}
-	file := os.NewFile(uintptr(fd), path)
-	// Without the poller (its watches used up, epoll(7)) nothing would ever be moved.
-	if err := file.SetReadDeadline(time.Time{}); err != nil {
-		file.Close()
-		return nil, fmt.Errorf("watch fifo %s: %w", path, err)
+	gate, err := newGate(fd, path)
+	if err != nil {
+		return nil, err
 	}
 	growPipe(fd)
 	return &fifo{
-		file: file,
+		gate: gate,
 		fd:   fd, size: pipeCapacity(fd), path: path,
 		dev: uint64(st.Dev), ino: st.Ino,
 	}, nil

@@ -2,7 +2,6 @@ package servicelog
 
 import (
 	"errors"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -29,14 +28,9 @@ const (
 // silent service costs no wake-up.
 func (w *Writer) run() {
 	defer close(w.done)
-	raw, err := w.fifo.file.SyscallConn()
-	if err != nil {
-		w.log.Error("log mover ended", "fifo", w.fifo.path, "err", err)
-		return
-	}
 	since, sum := time.Now(), 0
 	for {
-		m, err := w.await(raw)
+		m, err := w.await()
 		if err != nil {
 			if !w.isClosed() {
 				w.log.Error("log mover ended", "fifo", w.fifo.path, "err", err)
@@ -54,10 +48,9 @@ func (w *Writer) run() {
 	}
 }
 
-// await waits for bytes and moves one chunk. It goes to the poller only after EAGAIN: the
-// poller reports an edge, and bytes that were there before would not make one.
-func (w *Writer) await(raw syscall.RawConn) (m moved, err error) {
-	if err := raw.Read(func(uintptr) bool {
+// await waits for bytes and moves one chunk. It waits only after EAGAIN: bytes that were there before may not be told of.
+func (w *Writer) await() (m moved, err error) {
+	if err := w.fifo.gate.await(func() bool {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		m = w.step()

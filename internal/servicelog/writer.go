@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"sync"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -171,8 +170,8 @@ func (w *Writer) Close() error {
 	if closed {
 		return nil
 	}
-	// The mover waits in the poller or gathers; it must be gone before its descriptor is.
-	if err := w.fifo.file.SetReadDeadline(time.Unix(1, 0)); err != nil {
+	// The mover waits or gathers; it must be gone before its descriptor is.
+	if err := w.fifo.gate.shut(); err != nil {
 		return fmt.Errorf("stop log mover: %w", err)
 	}
 	<-w.done
@@ -180,7 +179,7 @@ func (w *Writer) Close() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.segment.close()
-	return errors.Join(w.fifo.file.Close(), w.segment.dir.Close())
+	return errors.Join(w.fifo.gate.close(), w.segment.dir.Close())
 }
 
 func (w *Writer) isClosed() bool {

@@ -180,7 +180,7 @@ func TestDrainEndsWithItsContext(t *testing.T) {
 	defer w.segment.close()
 	w.fifo, err = openFIFO(o.FIFO)
 	require.NoError(t, err)
-	defer w.fifo.file.Close()
+	defer func() { _ = w.fifo.gate.close() }()
 
 	_, err = output(t, w).WriteString("text")
 	require.NoError(t, err)
