@@ -1,7 +1,6 @@
 package servicelog
 
 import (
-	"cmp"
 	"fmt"
 	"os"
 	"time"
@@ -18,6 +17,9 @@ type gate struct {
 	watched bool
 }
 
+// unwatched is how long bytes may wait where somebody else has used up the watches since, or the memory.
+const unwatched = 20 * time.Millisecond
+
 // newGate takes over the descriptor of the FIFO.
 func newGate(fifo int, path string) (*gate, error) {
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
@@ -32,7 +34,7 @@ func newGate(fifo int, path string) (*gate, error) {
 	g := &gate{epoll: os.NewFile(uintptr(fd), "epoll"), fifo: fifo}
 	// Without the poller (its watches used up, epoll(7)) nothing would ever be moved.
 	if err = g.epoll.SetReadDeadline(time.Time{}); err == nil {
-		err = g.watch(fd, true) // which could be refused later, too, but not for want of watches
+		err = g.watch(fd, true)
 	}
 	if err != nil {
 		_ = g.close()
@@ -47,16 +49,21 @@ func (g *gate) await(took func() bool) error {
 	if err != nil {
 		return err
 	}
-	var failed error
-	err = raw.Read(func(epoll uintptr) bool {
-		_ = g.watch(int(epoll), false)
-		if took() {
-			return true
+	for {
+		var refused error
+		err := raw.Read(func(epoll uintptr) bool {
+			_ = g.watch(int(epoll), false)
+			if took() {
+				return true
+			}
+			refused = g.watch(int(epoll), true) // which tells of bytes that came in between, too
+			return refused != nil
+		})
+		if refused == nil {
+			return err
 		}
-		failed = g.watch(int(epoll), true) // which tells of bytes that came in between, too
-		return failed != nil
-	})
-	return cmp.Or(failed, err)
+		time.Sleep(unwatched)
+	}
 }
 
 // watch begins or ends to watch the FIFO. Its events need not be asked for: it begins anew each time.

@@ -48,6 +48,25 @@ func TestFIFOIsWatchedWhileSomebodyWaits(t *testing.T) {
 	require.ErrorIs(t, f.gate.await(took), os.ErrDeadlineExceeded)
 }
 
+// TestRefusedWatchIsTriedAgain: somebody may have used up what the kernel has of them.
+func TestRefusedWatchIsTriedAgain(t *testing.T) {
+	f, err := openFIFO(place(t).FIFO)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, f.gate.close()) }()
+	looks := 0
+	require.NoError(t, f.gate.await(func() bool {
+		switch looks++; looks {
+		case 1:
+			f.gate.fifo = -1
+		case 2: // that was refused
+			f.gate.fifo = f.fd
+			_, err := unix.Write(f.fd, []byte("a"))
+			require.NoError(t, err)
+		}
+		return looks == 3
+	}))
+}
+
 func control(f *os.File, do func(fd uintptr) error) (err error) {
 	raw, err := f.SyscallConn()
 	if err != nil {
