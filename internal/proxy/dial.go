@@ -14,15 +14,25 @@ const (
 	longestPause = 100 * time.Millisecond
 )
 
-// persist dials until somebody listens or ctx has ended. The error is that of the last attempt.
-func persist(ctx context.Context, dial func(context.Context) (net.Conn, error)) (net.Conn, error) {
+// errHalted is for a connection that is given away before it has reached the service.
+var errHalted = errors.New("the connection is given away")
+
+// persist dials until somebody listens or ctx has ended. The error is that of the last attempt; or errHalted, when halted was closed
+// before there was another.
+func persist(ctx context.Context, halted <-chan struct{}, dial func(context.Context) (net.Conn, error)) (net.Conn, error) {
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
+		select {
+		case <-halted:
+			return nil, errHalted
+		default:
+		}
 		conn, err := dial(ctx)
 		if err == nil || !notYet(err) {
 			return conn, err
 		}
 		select {
 		case <-time.After(pause):
+		case <-halted:
 		case <-ctx.Done():
 			return nil, err
 		}

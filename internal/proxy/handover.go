@@ -44,20 +44,19 @@ func (p *Proxy) HandOver(ctx context.Context) []Link {
 
 // give stops the link and duplicates its ends. ok is false for one that ends.
 func (l *link) give(ctx context.Context) (given Link, ok bool) {
-	if l.reached() {
-		l.halt()
-		select {
-		case <-l.stopped:
-		case <-ctx.Done():
-			l.end(true)
-		}
+	l.halt()
+	select {
+	case <-l.stopped:
+	case <-ctx.Done():
+		l.hurry()
+		<-l.stopped
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.ended {
 		return given, false
 	}
-	// The descriptors of here end, and one that was on its way to the service does not get there.
+	// The descriptors of here end.
 	l.ended = true
 	defer l.client.Close()
 	client, err := fileOf(l.client)
@@ -73,12 +72,18 @@ func (l *link) give(ctx context.Context) (given Link, ok bool) {
 	return Link{Client: client, Service: service, ClientEnded: l.aEnded.Load(), ServiceEnded: l.bEnded.Load()}, true
 }
 
-// reached reports whether the link has both ends; else it gets no other any more.
-func (l *link) reached() bool {
+// hurry is for a link that was halted and has not stopped. An attempt to reach the service is ended no sooner: it may just have
+// succeeded, and the service would see a connection that says nothing.
+func (l *link) hurry() {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.given = l.service == nil
-	return !l.given && !l.ended
+	dialling := l.service == nil
+	if dialling && l.giveUp != nil {
+		l.giveUp()
+	}
+	l.mu.Unlock()
+	if !dialling {
+		l.end(true)
+	}
 }
 
 func fileOf(c net.Conn) (*os.File, error) {
@@ -129,11 +134,6 @@ func (p *Proxy) Take(given Link, refused func(error)) error {
 		l.end(true)
 		return nil
 	}
-	p.links[l] = struct{}{}
-	p.tell()
-	p.wg.Go(func() {
-		defer p.forget(l)
-		l.forward()
-	})
+	p.start(l, l.forward)
 	return nil
 }

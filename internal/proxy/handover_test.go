@@ -3,8 +3,11 @@ package proxy
 import (
 	"context"
 	"io"
+	"maps"
 	"net"
+	"slices"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -14,13 +17,16 @@ import (
 // passOn gives the connections to another proxy, as if it were in the next program.
 func (h *house) passOn() int {
 	h.t.Helper()
-	ctx, cancel := context.WithTimeout(h.t.Context(), patience)
+	return h.passOnWithin(patience)
+}
+
+func (h *house) passOnWithin(d time.Duration) int {
+	h.t.Helper()
+	ctx, cancel := context.WithTimeout(h.t.Context(), d)
 	defer cancel()
 	links := h.proxy.HandOver(ctx)
 	require.Zero(h.t, h.proxy.Open())
-	h.proxy = New(func(ctx context.Context) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, h.back.Addr().Network(), h.back.Addr().String())
-	}, nil)
+	h.use(New(h.reach, nil))
 	for _, l := range links {
 		require.NoError(h.t, h.proxy.Take(l, nil))
 	}
@@ -59,6 +65,70 @@ func TestConnectionsArePassedOn(t *testing.T) {
 		require.NoError(t, quiet.Close())
 		require.NoError(t, quietService.Close())
 		h.empty()
+	})
+}
+
+// slowly has the only dial return no sooner than the channel that until gives is closed, or its context ends.
+func (h *house) slowly(until func(*link) <-chan struct{}) {
+	p := New(nil, nil)
+	p.dial = func(ctx context.Context) (net.Conn, error) {
+		c, err := h.reach(ctx)
+		p.mu.Lock()
+		l := slices.Collect(maps.Keys(p.links))[0]
+		p.mu.Unlock()
+		select {
+		case <-until(l):
+			return c, err
+		case <-ctx.Done():
+			c.Close()
+			return nil, ctx.Err()
+		}
+	}
+	h.use(p)
+}
+
+// TestServiceThatHasJustBeenReachedIsKept: it has accepted, and may have said something, and would take the end for the client's.
+func TestServiceThatHasJustBeenReachedIsKept(t *testing.T) {
+	t.Parallel()
+	everyPair(t, func(t *testing.T, h *house) {
+		h.slowly(func(l *link) <-chan struct{} { return l.halted })
+		client, service := h.connect()
+		say(t, client, "ping")
+		say(t, service, "220 hello")
+		require.Equal(t, 1, h.passOn())
+		hear(t, client, "220 hello")
+		hear(t, service, "ping")
+		require.Empty(t, h.accepted)
+	})
+}
+
+// TestServiceThatIsNotReachedYetIsReachedLater: one whose backlog is full, and one that does not listen yet.
+func TestServiceThatIsNotReachedYetIsReachedLater(t *testing.T) {
+	t.Parallel()
+	t.Run("backlog", func(t *testing.T) {
+		t.Parallel()
+		everyPair(t, func(t *testing.T, h *house) {
+			h.slowly(func(*link) <-chan struct{} { return nil })
+			client, _ := h.connect()
+			say(t, client, "ping")
+			require.Equal(t, 1, h.passOnWithin(10*time.Millisecond))
+			hear(t, h.next(), "ping")
+		})
+	})
+	t.Run("nobody", func(t *testing.T) {
+		t.Parallel()
+		everyPair(t, func(t *testing.T, h *house) {
+			tried := make(chan struct{}, 100)
+			h.use(New(func(context.Context) (net.Conn, error) {
+				tried <- struct{}{}
+				return nil, syscall.ECONNREFUSED
+			}, nil))
+			client := h.dial()
+			<-tried
+			say(t, client, "ping")
+			require.Equal(t, 1, h.passOn())
+			hear(t, h.next(), "ping")
+		})
 	})
 }
 

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -34,31 +35,45 @@ func streamOf(c net.Conn) (stream, error) {
 // link is a client and the service it talks to.
 type link struct {
 	client  net.Conn
-	stopped chan struct{} // closed when neither direction goes on
+	halted  chan struct{} // closed when it is to stop where it is
+	stopped chan struct{} // closed when nothing of it goes on
 
 	mu      sync.Mutex
-	service net.Conn // nil until join
+	service net.Conn           // nil until join
+	giveUp  context.CancelFunc // nil until it dials
 	ended   bool
-	given   bool // to another process, before it was joined
 
 	a, b   stream       // client and service
 	eofs   atomic.Int32 // directions that have ended, all of their bytes passed on
-	halted atomic.Bool  // both directions are to stop where they are
 	aEnded atomic.Bool  // what the client has to say has ended
 	bEnded atomic.Bool
 }
 
-func newLink(client net.Conn) *link { return &link{client: client, stopped: make(chan struct{})} }
+func newLink(client net.Conn) *link {
+	return &link{client: client, halted: make(chan struct{}), stopped: make(chan struct{})}
+}
+
+// dialling returns the context to reach the service in.
+func (l *link) dialling(parent context.Context) (context.Context, context.CancelFunc) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	ctx, cancel := context.WithTimeout(parent, dialTime)
+	l.giveUp = cancel
+	return ctx, cancel
+}
 
 // join gives the link its service. When the link has ended meanwhile it closes that, and returns false.
 func (l *link) join(client, service stream) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.ended || l.given {
+	if l.ended {
 		service.Close()
 		return false
 	}
 	l.service, l.a, l.b = service, client, service
+	if l.isHalted() {
+		l.interrupt()
+	}
 	return true
 }
 
@@ -87,12 +102,29 @@ func (l *link) forward() {
 	wg.Go(func() { l.pass(l.b, l.a, &l.aEnded) })
 	l.pass(l.a, l.b, &l.bEnded)
 	wg.Wait()
-	close(l.stopped)
 }
 
-// halt has both directions stop before the next byte that they would take. It does not wait.
+// halt has both directions stop before the next byte that they would take, or before the next attempt to reach the service. It is called
+// once, and does not wait.
 func (l *link) halt() {
-	l.halted.Store(true)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	close(l.halted)
+	if l.service != nil {
+		l.interrupt()
+	}
+}
+
+func (l *link) isHalted() bool {
+	select {
+	case <-l.halted:
+		return true
+	default:
+		return false
+	}
+}
+
+func (l *link) interrupt() {
 	_ = l.a.SetReadDeadline(longAgo)
 	_ = l.b.SetReadDeadline(longAgo)
 }
@@ -114,7 +146,7 @@ func (l *link) pass(dst, src stream, ended *atomic.Bool) {
 // passAll passes on what src says and its end. It reports false when nothing is to be done any more.
 func (l *link) passAll(dst, src stream, ended *atomic.Bool) bool {
 	err := move(dst, src)
-	if l.halted.Load() && errors.Is(err, os.ErrDeadlineExceeded) {
+	if l.isHalted() && errors.Is(err, os.ErrDeadlineExceeded) {
 		return false
 	}
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -39,6 +40,7 @@ var pairs = [][2]string{{"tcp", "tcp"}, {"tcp", "unix"}, {"unix", "tcp"}, {"unix
 // house is a proxy with a listener before it and one behind it.
 type house struct {
 	t        *testing.T
+	mu       sync.Mutex // guards proxy, whose next connection may come while it is replaced
 	proxy    *Proxy
 	front    net.Listener
 	back     net.Listener
@@ -49,11 +51,14 @@ type house struct {
 func newHouse(t *testing.T, client, service string, changed func(int)) *house {
 	t.Helper()
 	h := &house{t: t, front: listen(t, client), back: listen(t, service), accepted: make(chan net.Conn, 2000)}
-	h.proxy = New(func(ctx context.Context) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, h.back.Addr().Network(), h.back.Addr().String())
-	}, changed)
+	h.proxy = New(h.reach, changed)
 	ended := make(chan struct{}, 2)
-	go each(h.front, ended, func(c net.Conn) { h.proxy.Serve(c, nil) })
+	go each(h.front, ended, func(c net.Conn) {
+		h.mu.Lock()
+		p := h.proxy
+		h.mu.Unlock()
+		p.Serve(c, nil)
+	})
 	go each(h.back, ended, func(c net.Conn) { h.accepted <- c })
 	t.Cleanup(func() {
 		h.front.Close()
@@ -67,6 +72,17 @@ func newHouse(t *testing.T, client, service string, changed func(int)) *house {
 		}
 	})
 	return h
+}
+
+func (h *house) reach(ctx context.Context) (net.Conn, error) {
+	return new(net.Dialer).DialContext(ctx, h.back.Addr().Network(), h.back.Addr().String())
+}
+
+// use has the connections that come from now on served by another proxy.
+func (h *house) use(p *Proxy) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.proxy = p
 }
 
 func each(l net.Listener, ended chan<- struct{}, f func(net.Conn)) {
@@ -99,13 +115,19 @@ func listen(t *testing.T, network string) net.Listener {
 func (h *house) connect() (client, service stream) {
 	h.t.Helper()
 	client = h.dial()
+	return client, h.next()
+}
+
+// next is the service's end of the next connection.
+func (h *house) next() stream {
+	h.t.Helper()
 	select {
 	case c := <-h.accepted:
-		return client, h.own(c)
+		return h.own(c)
 	case <-time.After(patience):
 		h.t.Fatal("the service was not reached")
 	}
-	return nil, nil
+	return nil
 }
 
 func (h *house) dial() stream {

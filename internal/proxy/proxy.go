@@ -57,9 +57,18 @@ func (p *Proxy) Serve(client net.Conn, refused func(error)) {
 		return
 	}
 	l := newLink(client)
+	p.start(l, func() { p.run(l, refused) })
+}
+
+// start counts the link for as long as run takes. The caller holds the lock.
+func (p *Proxy) start(l *link, run func()) {
 	p.links[l] = struct{}{}
 	p.tell()
-	p.wg.Go(func() { p.run(l, refused) })
+	p.wg.Go(func() {
+		defer p.forget(l)
+		defer close(l.stopped)
+		run()
+	})
 }
 
 // Open is the number of connections now.
@@ -89,19 +98,20 @@ func (p *Proxy) Close() {
 	p.wg.Wait()
 }
 
-// errEnded is for a connection that was closed or given away before it had reached the service.
+// errEnded is for a connection that was closed before it had reached the service.
 var errEnded = errors.New("the connection has ended")
 
 func (p *Proxy) run(l *link, refused func(error)) {
-	defer p.forget(l)
-	if err := p.connect(l); err != nil {
-		if refused != nil && p.ctx.Err() == nil && err != errEnded {
-			refused(err)
-		}
-		l.end(false)
+	switch err := p.connect(l); {
+	case err == nil:
+		l.forward()
 		return
+	case err == errHalted:
+		return
+	case refused != nil && p.ctx.Err() == nil && err != errEnded:
+		refused(err)
 	}
-	l.forward()
+	l.end(false)
 }
 
 // connect gives the link its other end.
@@ -110,10 +120,13 @@ func (p *Proxy) connect(l *link) error {
 	if err != nil {
 		return fmt.Errorf("forward the client: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(p.ctx, dialTime)
+	ctx, cancel := l.dialling(p.ctx)
 	defer cancel()
-	conn, err := persist(ctx, p.dial)
-	if err != nil {
+	conn, err := persist(ctx, l.halted, p.dial)
+	switch {
+	case err == errHalted, err != nil && ctx.Err() != nil && l.isHalted():
+		return errHalted
+	case err != nil:
 		return fmt.Errorf("connect to the service: %w", err)
 	}
 	service, err := streamOf(conn)

@@ -196,7 +196,7 @@ func TestRefusedDialIsTriedUntilTheContextEnds(t *testing.T) {
 			defer cancel()
 			began := time.Now()
 			var at []time.Duration
-			_, err := persist(ctx, func(context.Context) (net.Conn, error) {
+			_, err := persist(ctx, nil, func(context.Context) (net.Conn, error) {
 				at = append(at, time.Since(began))
 				return nil, &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", errno)}
 			})
