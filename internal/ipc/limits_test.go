@@ -126,7 +126,9 @@ func TestTenThousandSilentConnections(t *testing.T) {
 
 	h := startHelper(t, "silent", dir.Name())
 	require.Equal(t, "connected", h.line(t))
-	c := NewConn(t.Context(), connect(t, dir), ConnOptions{})
+	raw, err := connectWhenRoom(t.Context(), dir)
+	require.NoError(t, err)
+	c := NewConn(t.Context(), raw, ConnOptions{})
 	require.NoError(t, c.Call(t.Context(), "hob.hello", nil, nil))
 	require.NoError(t, c.Close())
 	c.Wait()
@@ -142,6 +144,17 @@ func TestTenThousandSilentConnections(t *testing.T) {
 	}
 }
 
+// connectWhenRoom polls while the backlog is full, until ctx has ended.
+func connectWhenRoom(ctx context.Context, dir *os.File) (*net.UnixConn, error) {
+	for {
+		c, err := Connect(ctx, dir, "s")
+		if !errors.Is(err, unix.EAGAIN) || ctx.Err() != nil {
+			return c, err
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
 func helpSilent(path string) error {
 	dir, err := os.Open(path)
 	if err != nil {
@@ -149,15 +162,11 @@ func helpSilent(path string) error {
 	}
 	conns := make([]net.Conn, 0, silentClients)
 	for len(conns) < silentClients {
-		c, err := Connect(context.Background(), dir, "s")
-		switch {
-		case errors.Is(err, unix.EAGAIN):
-			time.Sleep(time.Millisecond) // a poll, until the backlog has room
-		case err != nil:
+		c, err := connectWhenRoom(context.Background(), dir)
+		if err != nil {
 			return err
-		default:
-			conns = append(conns, c)
 		}
+		conns = append(conns, c)
 	}
 	fmt.Println("connected")
 	_, err = io.Copy(io.Discard, os.Stdin)

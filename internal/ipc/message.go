@@ -1,9 +1,13 @@
 package ipc
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strconv"
+	"strings"
+	"unicode"
 )
 
 // envelope is what of a message decides whether jsonrpc2 may see it: that
@@ -35,6 +39,9 @@ func checkMessage(frame []byte) error {
 		}
 		return invalid("not an object")
 	}
+	if err := checkKeys(frame); err != nil {
+		return err
+	}
 	failed := len(m.Error) > 0 && string(m.Error) != "null"
 	request, response := len(m.Method) > 0, bool(m.Result) || failed
 	switch {
@@ -50,6 +57,31 @@ func checkMessage(frame []byte) error {
 		return invalid("id is not a string or an integer from 0 to 2^63-1")
 	}
 	return nil
+}
+
+// checkKeys returns an error for a key that only looks like one of a message's: encoding/json takes "ID" for "id", and jsonrpc2, which
+// uses it, does so in some places only. frame is an object.
+func checkKeys(frame []byte) error {
+	if !bytes.ContainsFunc(frame, otherSpelling) {
+		return nil
+	}
+	var keys map[string]present
+	if err := json.Unmarshal(frame, &keys); err != nil {
+		return invalid("not an object")
+	}
+	for key := range keys {
+		for _, name := range []string{"id", "method", "result", "error"} {
+			if key != name && strings.EqualFold(key, name) {
+				return invalid(fmt.Sprintf("%q is not %q", key, name))
+			}
+		}
+	}
+	return nil
+}
+
+// otherSpelling reports whether r can be in a key that stands for one in small letters.
+func otherSpelling(r rune) bool {
+	return 'A' <= r && r <= 'Z' || r == '\\' || r > unicode.MaxASCII
 }
 
 // validID says whether an id comes back from jsonrpc2 as it went in.
