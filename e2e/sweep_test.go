@@ -29,8 +29,12 @@ type passage struct {
 	lost   []sweepCase // where something was lost or not said once; they are always tried
 }
 
+// unhurried is the time-out of calls under the watch: a look at all processes of a busy machine takes seconds, when each of its calls is asked
+// about. Only a hang takes so long.
+const unhurried = "--timeout=30s"
+
 // swept is the service.
-var swept = []string{"run", "web", "--restart", "no", next, "--", "sleep", "1000"}
+var swept = []string{"run", "web", "--restart", "no", unhurried, "--", "sleep", "1000"}
 
 var passages = []passage{
 	{name: "start", before: func(*watch) {}, act: swept, lost: []sweepCase{
@@ -38,23 +42,18 @@ var passages = []passage{
 		{point{"hobd", "newfstatat", "instance-ID.lock", 1}, sabotage{"EACCES", syscall.EACCES}},
 		{point{"hobd", "newfstatat", "instance-ID.lock", 2}, sabotage{"EIO", syscall.EIO}},
 	}},
-	{name: "stop", before: func(v *watch) { v.must(swept...) }, act: []string{"down", next}},
+	{name: "stop", before: func(v *watch) { v.must(swept...) }, act: []string{"down", unhurried}},
 	{name: "adoption", keeps: true, before: func(v *watch) { v.w.ok(swept...); v.w.killSilently() }, act: swept, lost: []sweepCase{
 		{point{"hobd", "openat", "instance-ID/state/web.json", 1}, sabotage{"EMFILE", syscall.EMFILE}},
 		{point{"hobd", "openat", "instance-ID/fifo/web", 1}, sabotage{"EMFILE", syscall.EMFILE}},
 		{point{"hobd", "pidfd_open", "", 1}, sabotage{"EMFILE", syscall.EMFILE}},
 	}},
-	{name: "upgrade", keeps: true, before: func(v *watch) { v.must(swept...) }, act: []string{"daemon", "upgrade", next}},
+	{name: "upgrade", keeps: true, before: func(v *watch) { v.must(swept...) }, act: []string{"daemon", "upgrade", unhurried}},
 }
 
-// must is a call under the watch that succeeds, and what it leads to. Nothing is sabotaged, so there is no time-out to be found: a look at all
-// processes of a busy machine takes seconds, when each of its calls is asked about.
+// must is a call under the watch that succeeds, and what it leads to.
 func (v *watch) must(args ...string) {
 	v.w.t.Helper()
-	args = slices.Clone(args)
-	if i := slices.Index(args, next); i >= 0 {
-		args[i] = "--timeout=" + patience.String()
-	}
 	r := v.hob(args...)
 	require.Zero(v.w.t, r.code, "%s%s", r.stdout, r.stderr)
 	v.settle()
@@ -171,7 +170,7 @@ func (w *world) requireNothingLeft() {
 	w.t.Helper()
 	w.ok("daemon", "ping", next)
 	require.Len(w.t, openers(w.inst().LockPath()), 1, "processes that hold the lock")
-	w.ok("down", next)
+	w.ok("down", unhurried) // this one may still be watched
 	require.Empty(w.t, openers(w.inst().LockPath()))
 	require.Empty(w.t, w.marked("web"))
 	w.ok("daemon", "start", next)
