@@ -106,10 +106,21 @@ func (w *world) hob(args ...string) result {
 // make it hang; that is a failure, too.
 func (w *world) run(cmd *exec.Cmd) result {
 	w.t.Helper()
+	return w.begin(cmd)()
+}
+
+// begin starts a command; end, which another goroutine may call, is the rest of run.
+func (w *world) begin(cmd *exec.Cmd) (end func() result) {
+	w.t.Helper()
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	start := time.Now()
 	require.NoError(w.t, cmd.Start())
+	return func() result { return w.finish(cmd, &stdout, &stderr, start) }
+}
+
+func (w *world) finish(cmd *exec.Cmd, stdout, stderr *bytes.Buffer, start time.Time) result {
+	w.t.Helper()
 	timer := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
 	err := cmd.Wait()
 	r := result{stdout: stdout.String(), stderr: stderr.String(), took: time.Since(start), code: cmd.ProcessState.ExitCode()}

@@ -245,7 +245,10 @@ func (c *Conn) Finish(ctx context.Context) error {
 
 // Wait returns when the connection is over and every handler has returned. A
 // handler must not call it.
-func (c *Conn) Wait() { c.active.Wait() }
+func (c *Conn) Wait() {
+	<-c.Done() // a moment after the read loop has ended
+	c.active.Wait()
+}
 
 // Creds are the peer's; Uid is -1 where there are none to be had.
 func (c *Conn) Creds() Creds { return c.creds }
