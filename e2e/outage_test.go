@@ -8,7 +8,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"unsafe"
@@ -103,8 +105,14 @@ func (w *world) requireReason(reason string, r result) {
 	}
 	var d api.ErrorDocument
 	require.NoError(w.t, json.Unmarshal([]byte(r.stdout), &d))
+	if strings.Contains(d.Error.Message, "went away before it answered") && noThread.MatchString(w.daemonLog()) {
+		return // the next hobd goes on
+	}
 	require.Contains(w.t, d.Error.Message, reason)
 }
+
+// noThread is what the Go runtime, with and without cgo, says before it ends a program that can't have another thread.
+var noThread = regexp.MustCompile(`pthread_create failed: Resource temporarily unavailable|failed to create new OS thread`)
 
 // small gives the state a file system that can be filled.
 func small(options string) func(*world) {
@@ -202,6 +210,9 @@ func noProcesses(w *world) (end func()) {
 	g.set("pids.max", g.read("pids.current"))
 	return func() {
 		g.set("pids.max", "max")
+		if !running(pid) {
+			return // see noThread
+		}
 		home := &cgroup{t: w.t, dir: filepath.Dir(g.dir)}
 		home.take(pid)
 	}
