@@ -112,7 +112,7 @@ crash: ## SIGKILL of hobd 300 times under services that log and crash, and of ev
 
 .PHONY: storm
 storm: ## the tests of services on demand and of upgrades with all of their requests, rounds and clients; make test does a part
-	HOB_STORM=full go test -count=1 -timeout 60m -v -run '^(TestNoneIsRefused|TestIdleStop|TestStopAndStart|TestBursts|TestUpgradesUnder|TestTermDuring|TestStopDuring)' ./e2e
+	HOB_STORM=full go test -count=1 -timeout 60m -v -run '^(TestNoneIsRefused|TestIdleStop|TestStopAndStart|TestBursts|TestUpgradesUnder|TestTermDuring|TestStopDuring|TestStampede$$)' ./e2e
 
 .PHONY: sweep
 sweep: ## every system call of start, stop, adoption and upgrade fails once in six ways, 1,000 pids are used again; SWEEP=300 tries so many of each; make test does a part

@@ -103,10 +103,7 @@ func (w *world) memory() int {
 // HOB_SOAK=full is a million of the first, and a thousand of the second.
 func TestSoak(t *testing.T) {
 	t.Parallel()
-	connections, rounds := 20_000, 20
-	if testing.Short() {
-		connections, rounds = 5_000, 10
-	}
+	connections, rounds := 5_000, 10
 	if os.Getenv("HOB_SOAK") == "full" {
 		connections, rounds = 1_000_000, 130
 	}

@@ -67,7 +67,7 @@ func (w *world) startAtOnce(n int, call func(i int) *exec.Cmd) (wait func() []re
 // 200 succeed.
 func TestStampede(t *testing.T) {
 	const clients = 200
-	rounds := 50
+	rounds := max(20, storm(50))
 	if testing.Short() {
 		rounds = 5
 	}

@@ -185,7 +185,7 @@ func (w *world) requireNothingLeft() {
 // passage are tried; "full" is all.
 func TestSweep(t *testing.T) {
 	t.Parallel()
-	wanted := 10
+	wanted := 5
 	if v := os.Getenv("HOB_SWEEP"); v != "" {
 		wanted, _ = strconv.Atoi(v)
 	}

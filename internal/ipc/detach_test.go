@@ -109,25 +109,25 @@ func TestClientDetachesWithWhatCameAlong(t *testing.T) {
 // TestLastRequestWithoutHandOverEndsTheConnection: what follows could be anything, and is not read as JSON.
 func TestLastRequestWithoutHandOverEndsTheConnection(t *testing.T) {
 	t.Parallel()
-	taken := make(chan *RawConn, 1)
-	for name, handler := range map[string]Handler{
-		"answer": func(context.Context, *Conn, *Request) (any, error) { return "no", nil },
-		"error": func(_ context.Context, _ *Conn, r *Request) (any, error) {
-			r.HandOver(func(raw *RawConn) { taken <- raw })
-			return nil, errors.New("no")
-		},
-		"panic": func(_ context.Context, _ *Conn, r *Request) (any, error) {
-			r.HandOver(func(raw *RawConn) { taken <- raw })
-			panic("no")
-		},
+	for name, end := range map[string]func() error{
+		"answer": nil,
+		"error":  func() error { return errors.New("no") },
+		"panic":  func() error { panic("no") },
 	} {
 		t.Run(name, func(t *testing.T) {
-			c, p := newConn(t, ConnOptions{Last: func(*Request) bool { return true }, Handler: handler})
+			taken := make(chan *RawConn, 1)
+			c, p := newConn(t, ConnOptions{Last: func(*Request) bool { return true }, Handler: func(_ context.Context, _ *Conn, r *Request) (any, error) {
+				if end == nil {
+					return "no", nil
+				}
+				r.HandOver(func(raw *RawConn) { taken <- raw })
+				return nil, end()
+			}})
 			p.send(`{"id":7,"method":"own"}` + "\nGET / HTTP/1.1\r\n\r\n")
 			require.Contains(t, p.line(), `"id":7`)
 			c.Wait()
 			require.ErrorIs(t, c.Err(), net.ErrClosed)
-			if name != "answer" {
+			if end != nil {
 				require.Nil(t, <-taken)
 			}
 		})
