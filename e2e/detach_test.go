@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -104,6 +105,7 @@ func statusField(t *testing.T, pid int, name string) string {
 func init() {
 	// block executes its arguments with every signal blocked.
 	helpers["block"] = func(args []string) int {
+		runtime.LockOSThread() // else another thread, with none of them blocked, may be the one that goes on
 		var all unix.Sigset_t
 		for i := range all.Val {
 			all.Val[i] = ^all.Val[i]
