@@ -171,6 +171,22 @@ func TestDoorLeadsToTheSentryOfNow(t *testing.T) {
 	require.Equal(t, []string{door}, left)
 }
 
+// TestDoorOfAKilledSentryGoes with its hobd, if no other sentry has come in its place. One who leaves before it has looked leaves it to the
+// next one.
+func TestDoorOfAKilledSentryGoes(t *testing.T) {
+	dir := place(t, "web")
+	o := options(dir, "sentry")
+	o.Door = filepath.Join(dir, "door")
+	o.Command.Program = program("/nonexistent/hobd")
+	require.NoError(t, os.WriteFile(o.Door, nil, 0o600))
+	Keep(o).Close(true)
+	require.FileExists(t, o.Door)
+	k := Keep(o)
+	k.Sync()
+	k.Close(false)
+	require.NoFileExists(t, o.Door)
+}
+
 // TestManyFilesComeThrough: all of them, each under its name, and none is left open on this side.
 func TestManyFilesComeThrough(t *testing.T) {
 	dir := place(t)

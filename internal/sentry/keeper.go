@@ -251,11 +251,15 @@ func (k *Keeper) openDoor() func() {
 
 // dismiss sends the sentry away.
 func (k *Keeper) dismiss() {
+	k.removeDoor()
+	k.child.dismiss()
+	k.child = nil
+}
+
+func (k *Keeper) removeDoor() {
 	if k.o.Door != "" {
 		_ = os.Remove(k.o.Door)
 	}
-	k.child.dismiss()
-	k.child = nil
 }
 
 // send tells the sentry, if there is one. One that does not read is replaced: it would be of no use.
@@ -308,15 +312,18 @@ func (k *Keeper) handOver() *os.File {
 }
 
 func (k *Keeper) end(leave bool) {
-	if leave && k.wanted {
+	switch {
+	case leave && k.wanted:
 		k.look()
 		if k.child != nil {
 			k.send(frame{op: opRetire}, -1)
 			// The socket stays open: its end is that of this process.
 			_, _ = k.child.leave()
 		}
-	} else if k.child != nil {
+	case k.child != nil:
 		k.dismiss()
+	case !leave:
+		k.removeDoor() // of a sentry that was killed
 	}
 	k.kept.close()
 }
