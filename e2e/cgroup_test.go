@@ -85,7 +85,11 @@ func (g *cgroup) set(name, value string) {
 }
 
 // take moves a process here.
-func (g *cgroup) take(pid int) { g.set("cgroup.procs", strconv.Itoa(pid)) }
+func (g *cgroup) take(pid int) {
+	g.t.Helper()
+	require.Greater(g.t, pid, 0, "0 is who writes it, cgroups(7)")
+	g.set("cgroup.procs", strconv.Itoa(pid))
+}
 
 // TestFrozenDaemon: hobd stands still in a frozen control group, where in version 1 not even SIGKILL ends it. That is said, nothing is started beside it, and in
 // the end there is one hobd and the same service.

@@ -193,6 +193,7 @@ func TestCrashes(t *testing.T) {
 func (w *world) strike(i int) (both bool) {
 	w.t.Helper()
 	was := w.pid()
+	require.Greater(w.t, was, 1, "hobd is not there")
 	switch both = i%10 == 9; {
 	case both:
 		w.killSilently()

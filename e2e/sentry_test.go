@@ -200,7 +200,11 @@ func TestOrderlyEndsLeaveNoSentry(t *testing.T) {
 		"down":        func(w *world) { w.ok("down") },
 		"daemon stop": func(w *world) { w.ok("daemon", "stop") },
 		"TERM":        func(w *world) { w.kill(w.pid(), syscall.SIGTERM) },
-		"TERM twice":  func(w *world) { w.kill(w.pid(), syscall.SIGTERM); _ = syscall.Kill(w.pid(), syscall.SIGTERM) },
+		"TERM twice": func(w *world) {
+			pid := w.pid()
+			w.kill(pid, syscall.SIGTERM)
+			_ = syscall.Kill(pid, syscall.SIGTERM) // it may have gone
+		},
 	} {
 		for _, state := range []string{"watching", "stopped"} {
 			t.Run(name+" while it is "+state, func(t *testing.T) {
