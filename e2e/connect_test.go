@@ -98,10 +98,15 @@ func TestConnectSaysWhatIsWrong(t *testing.T) {
 	require.Equal(t, api.CodeNoAddress, w.failure(1, "connect", "mute").Code)
 	require.Equal(t, api.CodeNoAddress, w.failure(1, "sock", "mute").Code)
 	require.Equal(t, api.CodeNoTerminal, w.failure(1, "attach", "mute").Code)
-	// One that was there and fails for good while somebody waits to be accepted.
-	w.write("hob.toml", "[services.late]\nrun = [\"sh\", \"-c\", \"sleep 0.5; exit 5\"]\nlisten = \"unix:late.sock\"\n")
+	// One that was there and fails for good while somebody waits to be accepted; not for one that is tried again.
+	w.write("hob.toml", "[services.third]\nrun = [\"sh\", \"-c\", \"sleep 0.5; echo >>tries; [ $(wc -l <tries) = 3 ] && exec "+filepath.Join(w.bin, "lineserver")+"; exit 5\"]\nlisten = \"unix:third.sock\"\n")
+	cmd := w.command("connect", "third")
+	cmd.Stdin = strings.NewReader("hello\n")
+	require.Regexp(t, `^\d+ hello\n$`, w.run(cmd).stdout)
+	w.write("hob.toml", "[services.late]\nrun = [\"sh\", \"-c\", \"sleep 0.5; echo no more; exit 5\"]\nlisten = \"unix:late.sock\"\n")
 	r = w.run(w.command("connect", "late"))
 	require.Equal(t, 1, r.code)
+	require.Contains(t, r.stderr, "    no more\n")
 	require.Contains(t, r.stderr, `service "late": exit 5`)
 }
 
@@ -273,7 +278,10 @@ func TestAttach(t *testing.T) {
 	pid := w.doc(0, "ps", "shell").Service.Pid
 	w.kill(w.pid(), syscall.SIGKILL)
 	w.eventually("there is another hobd", func() bool { return w.doc(0, "ps", "shell").Service.Adopted == 1 })
-	p.types("still\n")
+	w.eventually("what is typed reaches it again", func() bool { // what is typed before hob has seen that its hobd is gone may be lost
+		p.types("still\n")
+		return strings.Contains(w.ok("logs", "shell").stdout, "got still")
+	})
 	p.sees("got still\r\n")
 	p.types("\x1c\x1c")
 	p.sees("detached")

@@ -51,7 +51,7 @@ func (a *app) connect(ctx context.Context, args []string, dash int, o declaratio
 	}()
 	err = bridge(end, sock, int(os.Stdin.Fd()), int(os.Stdout.Fd()), func() { heard.Store(true) })
 	if cause := context.Cause(end); cause != nil && !errors.Is(cause, context.Canceled) {
-		return cause
+		return a.withLastWords(name, cause)
 	}
 	return err
 }
@@ -75,15 +75,22 @@ func dialService(ctx context.Context, to api.AddressResult) (int, error) {
 // failurePoll is how often a service is looked at that is not running while somebody waits for it.
 const failurePoll = 200 * time.Millisecond
 
-// failure returns the reason when the service has failed, and nil when ctx ends before.
+// failure returns the reason when the service has failed for good, and nil when ctx ends before.
 func (a *app) failure(ctx context.Context, name string) error {
 	for {
-		s, err := a.waitExit(ctx, a.contact, name)
+		_, err := a.waitExit(ctx, a.contact, name)
+		var now api.ServicesResult
+		if err == nil {
+			err = a.ask(ctx, a.contact, func(c *hob.Client) (err error) {
+				now, err = api.ServiceList.Call(ctx, c, api.NamesParams{Names: []string{name}})
+				return err
+			})
+		}
 		switch {
 		case ctx.Err() != nil:
 			return nil
-		case err == nil && s.State == string(service.Failed):
-			return &hob.Error{Code: api.CodeStartFailed, Message: fmt.Sprintf("service %q: %s", name, s.Why), Hint: "see \"hob logs " + name + "\""}
+		case err == nil && len(now.Services) == 1 && now.Services[0].State == string(service.Failed):
+			return &hob.Error{Code: api.CodeStartFailed, Message: fmt.Sprintf("service %q: %s", name, now.Services[0].Why), Hint: "see \"hob logs " + name + "\""}
 		case isCode(err, api.CodeNoSuchService):
 			return err
 		}
