@@ -8,6 +8,7 @@ import (
 
 	"github.com/hobworks/hob"
 	"github.com/hobworks/hob/internal/api"
+	"github.com/hobworks/hob/internal/service"
 )
 
 const (
@@ -17,6 +18,10 @@ const (
 
 // serviceAttach sends what a service writes to its terminal, until that ends.
 func (d *daemon) serviceAttach(ctx context.Context, r *hob.Request, p api.AttachParams) (api.ServicesResult, error) {
+	began, err := d.sup.Status(p.Name)
+	if err != nil {
+		return api.ServicesResult{}, d.unknown(err, []string{p.Name})
+	}
 	t, err := d.sup.Terminal(p.Name)
 	if err != nil {
 		return api.ServicesResult{}, d.unknown(err, []string{p.Name})
@@ -43,16 +48,17 @@ func (d *daemon) serviceAttach(ctx context.Context, r *hob.Request, p api.Attach
 			}
 		}
 	}
-	return d.ended(ctx, p.Name)
+	return d.ended(ctx, began)
 }
 
-// ended is a service whose terminal has ended, or that somebody was too slow for.
-func (d *daemon) ended(ctx context.Context, name string) (api.ServicesResult, error) {
+// ended is a service whose terminal has ended, or that somebody was too slow for. What is told is the end of the run that was attached to, also
+// when the next one has begun.
+func (d *daemon) ended(ctx context.Context, began service.Status) (api.ServicesResult, error) {
 	ctx, cancel := context.WithTimeout(ctx, endTime)
 	defer cancel()
-	st, err := d.sup.WaitExit(ctx, name)
+	st, err := d.sup.WaitExitOf(ctx, began)
 	if ctx.Err() != nil {
-		st, err = d.sup.Status(name)
+		st, err = d.sup.Status(began.Name)
 	}
 	if err != nil {
 		return api.ServicesResult{}, err

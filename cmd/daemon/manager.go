@@ -85,6 +85,10 @@ func (m *manager) left() bool {
 func (m *manager) send(assignments ...string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.sendLocked(assignments...)
+}
+
+func (m *manager) sendLocked(assignments ...string) {
 	if m.leaving && assignments[0] != "WATCHDOG=1" {
 		return
 	}
@@ -130,9 +134,9 @@ func (m *manager) stopping(keep bool) {
 	if keep {
 		text = "leaving what runs for the next hobd"
 	}
-	m.send("STOPPING=1", "STATUS="+text)
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.sendLocked("STOPPING=1", "STATUS="+text)
 	m.leaving, m.replace = true, keep
 }
 

@@ -33,11 +33,19 @@ func (s *Supervisor) WaitReady(ctx context.Context, name string) (service.Status
 // WaitExit waits for the end of the run that there is, whatever follows from it; there may be none any
 // more. The status says how that run ended, even where another one has begun since.
 func (s *Supervisor) WaitExit(ctx context.Context, name string) (service.Status, error) {
-	v, err := s.get(name)
+	began, err := s.Status(name)
 	if err != nil {
 		return service.Status{}, err
 	}
-	began := v.status()
+	return s.WaitExitOf(ctx, began)
+}
+
+// WaitExitOf is WaitExit for the run that there was when a service had the status.
+func (s *Supervisor) WaitExitOf(ctx context.Context, began service.Status) (service.Status, error) {
+	v, err := s.get(began.Name)
+	if err != nil {
+		return service.Status{}, err
+	}
 	return v.awaitExit(ctx, began)
 }
 
