@@ -267,12 +267,13 @@ func (d *dialer) explain(ctx context.Context, err error) error {
 	defer cancel()
 	d.hello.Stream = false // to ask is all
 	r := probe.Probe(look, d.inst, d.hello)
-	if r.Verdict == probe.Ready || r.Verdict == probe.Absent || r.Verdict == probe.Stale {
+	answers := r.Verdict == probe.Ready
+	if answers || r.Verdict == probe.Absent || r.Verdict == probe.Stale {
 		r.Verdict = d.report.Verdict
 	}
 	out := verdictError(d.inst, r)
 	out.Err = context.Cause(ctx)
-	if errors.Is(out.Err, context.DeadlineExceeded) && r.Verdict != probe.Unresponsive {
+	if errors.Is(out.Err, context.DeadlineExceeded) && (answers || r.Verdict != probe.Unresponsive) {
 		out.Code = "timeout"
 	}
 	return out

@@ -15,6 +15,30 @@ import (
 func TestDaemonFromBeforeStreams(t *testing.T) {
 	t.Parallel()
 	inst := Instance{Name: "old", Dir: t.TempDir()}
+	answerOnce(t, inst)
+	_, err := DialConn(t.Context(), inst, &DialOptions{NoSpawn: true})
+	var e *Error
+	require.ErrorAs(t, err, &e)
+	require.Equal(t, "no_stream", e.Code)
+}
+
+// TestOneThatAnswersInTheEnd was only too slow for the caller's time-out, which is what is said then.
+func TestOneThatAnswersInTheEnd(t *testing.T) {
+	t.Parallel()
+	inst := Instance{Name: "slow", Dir: t.TempDir()}
+	i := answerOnce(t, inst)
+	ctx, cancel := context.WithTimeout(t.Context(), 0)
+	defer cancel()
+	d := &dialer{inst: i, hello: probe.Hello{Protocol: [2]int{1, 1}, Root: i.Root}, report: probe.Report{Verdict: probe.Unresponsive}}
+	var e *Error
+	require.ErrorAs(t, d.explain(ctx, ctx.Err()), &e)
+	require.Equal(t, "timeout", e.Code)
+	require.ErrorIs(t, e, context.DeadlineExceeded)
+}
+
+// answerOnce answers the first hello to an instance as a daemon from before streams does, until the client hangs up.
+func answerOnce(t *testing.T, inst Instance) instance.Instance {
+	t.Helper()
 	i, err := inst.resolve()
 	require.NoError(t, err)
 	state, err := i.OpenState(true)
@@ -22,7 +46,6 @@ func TestDaemonFromBeforeStreams(t *testing.T) {
 	defer state.Close()
 	dir, err := i.OpenDir(state, true)
 	require.NoError(t, err)
-	defer dir.Close()
 	l, err := ipc.Listen(dir, instance.SocketName)
 	require.NoError(t, err)
 	ended := make(chan struct{})
@@ -43,11 +66,11 @@ func TestDaemonFromBeforeStreams(t *testing.T) {
 		conn.Wait() // the client closes it
 	}()
 	require.NoError(t, l.Publish())
-	_, err = DialConn(t.Context(), inst, &DialOptions{NoSpawn: true})
-	var e *Error
-	require.ErrorAs(t, err, &e)
-	require.Equal(t, "no_stream", e.Code)
-	require.NoError(t, l.Unpublish())
-	require.NoError(t, l.Close())
-	<-ended
+	t.Cleanup(func() {
+		require.NoError(t, l.Unpublish())
+		require.NoError(t, l.Close())
+		require.NoError(t, dir.Close())
+		<-ended
+	})
+	return i
 }
