@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"io"
 	"net"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -55,7 +56,13 @@ func TestBackloggedDaemon(t *testing.T) {
 	require.EqualValues(t, 1, w.attempts())
 
 	late := make(chan result, 1)
-	go func() { late <- w.hob("daemon", "start") }()
+	go func() {
+		r := w.hob("--json", "daemon", "start")
+		for strings.Contains(r.stdout, `"unresponsive"`) { // a busy machine takes long for all who came before and have gone
+			r = w.hob("--json", "daemon", "start")
+		}
+		late <- r
+	}()
 	w.kill(pid, syscall.SIGCONT)
 	for _, c := range early {
 		require.NoError(t, c.SetReadDeadline(time.Now().Add(patience)))

@@ -65,7 +65,7 @@ func (w *world) addGopls() {
 
 // goplsThroughHob is what the plugin runs.
 func (w *world) goplsThroughHob() *exec.Cmd {
-	return w.command("connect", "gopls", "--proxy", "--idle", "2s", "--", "sh", "-c", "exec gopls serve -listen=127.0.0.1:$PORT")
+	return w.command("connect", "gopls", "--proxy", "--idle", "5s", "--", "sh", "-c", "exec gopls serve -listen=127.0.0.1:$PORT")
 }
 
 // isIdle waits until the service has been stopped by itself.
@@ -221,7 +221,7 @@ func TestNeovimWindowsShareGopls(t *testing.T) {
 	w := newWorld(t)
 	w.addGopls()
 	w.module()
-	const setup = "require('hob').setup { servers = { gopls = { idle = '1s' } } }"
+	const setup = "require('hob').setup { servers = { gopls = { idle = '5s' } } }"
 	one, two := w.openWindow(setup), w.openWindow(setup)
 	one.ask()
 	two.ask()

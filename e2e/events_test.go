@@ -57,7 +57,7 @@ func TestEventsTellEveryChange(t *testing.T) {
 	w.ok("rm", "web")
 	w.eventually("that it is forgotten is told", func() bool { return strings.HasSuffix(story(t, f, "web"), "removed stopped>") })
 	w.ok("run", "next", "--", "sleep", "1000")
-	w.ok("daemon", "restart", next)
+	w.ok("daemon", "restart", unhurried)
 	w.eventually("the next daemon is told of, and what it has", func() bool {
 		return strings.HasSuffix(story(t, f, ""), "ready>absent, daemon.state absent>ready") &&
 			strings.HasSuffix(story(t, f, "next"), "snapshot >running")

@@ -52,6 +52,10 @@ type scenario struct {
 // those would miss it.
 const next = "--timeout=7s"
 
+// unhurried is a time-out for what a busy machine may take seconds for: many calls at once, or those whose system calls are all asked about. Only
+// a hang takes so long.
+const unhurried = "--timeout=30s"
+
 var scenarios = []scenario{
 	{
 		name:   "start",

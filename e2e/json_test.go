@@ -179,7 +179,7 @@ func TestEveryErrorInJSON(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.ok("run", "web", "--", "sleep", "1000")
-	w.hob("run", "bad", "--", "false")
+	w.hob("run", "bad", "--", "/nonexistent")
 	for _, c := range []struct {
 		line, error string
 		code        int
@@ -193,7 +193,7 @@ func TestEveryErrorInJSON(t *testing.T) {
 		{"ps nothing", "no_such_service", 4}, {"stop nothing", "no_such_service", 4}, {"start nothing", "no_such_service", 4},
 		{"restart nothing", "no_such_service", 4}, {"rm nothing", "no_such_service", 4}, {"kill -s TERM nothing", "no_such_service", 4},
 		{"wait nothing", "no_such_service", 4}, {"logs nothing", "no_such_service", 4},
-		{"run web -- sleep 2000", "name_taken", 1}, {"run died -- false", "start_failed", 1}, {"start bad", "start_failed", 1},
+		{"run web -- sleep 2000", "name_taken", 1}, {"run died -- /nonexistent", "start_failed", 1}, {"start bad", "start_failed", 1},
 		{"restart bad", "start_failed", 1}, {"rm web", "busy", 1}, {"kill -s TERM bad", "not_running", 3}, {"wait bad", "not_running", 3},
 		{"wait web --for exit --timeout 1s", "timeout", 124}, {"-C /nonexistent ps", "no_project", 1},
 	} {
@@ -231,6 +231,7 @@ func TestLogLinesInJSON(t *testing.T) {
 	w := newWorld(t)
 	w.ok("run", "web", "--", "printf", `<one> & "two"\nbad \377 utf\n\033[31mred\033[0m\n\000nul\nopen`)
 	w.ok("run", "api", "--", "echo", "three")
+	w.haveEnded("web", "api")
 	r := w.ok("logs", "--json")
 	var lines []string
 	for text := range strings.Lines(r.stdout) {
@@ -340,6 +341,7 @@ func TestFullStdout(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.ok("run", "web", "--", "echo", "hello")
+	w.haveEnded("web")
 	for _, args := range [][]string{{"ps"}, {"ps", "--json"}, {"logs"}, {"list"}, {"doctor"}, {"version"}, {"completion", "bash"}, {"daemon", "status"}} {
 		full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 		require.NoError(t, err)

@@ -56,7 +56,7 @@ func (w *world) start(cmd *exec.Cmd) *follower {
 	w.t.Helper()
 	f := &follower{w: w, cmd: cmd, exited: make(chan struct{}), stdout: &output{}, stderr: &output{}}
 	cmd.Stdout, cmd.Stderr = f.stdout, f.stderr
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = patience / 2 // for what has hob's output open
 	require.NoError(w.t, cmd.Start())
 	go func() { _ = cmd.Wait(); close(f.exited) }()
 	w.t.Cleanup(func() { _ = cmd.Process.Kill(); <-f.exited })
@@ -135,7 +135,7 @@ func TestFollowerMissesNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.ok("run", "web", "--", "sh", "-c", counting)
-	f := w.follow("logs", "-f", "web")
+	f := w.follow("logs", "-f", "-n", "100000", "web")
 	f.more()
 	w.ok("restart", "web")
 	f.until(`^2 `)
@@ -183,6 +183,7 @@ func TestFollowALogThatWasRemoved(t *testing.T) {
 	w.ok("run", "web", "--", "echo", "one")
 	f := w.follow("logs", "-f", "web")
 	f.until(`^one$`)
+	w.haveEnded("web")
 	w.ok("rm", "web")
 	w.ok("run", "web", "--", "echo", "two")
 	f.until(`^two$`)
@@ -239,6 +240,7 @@ func TestLogsOfAnyBytes(t *testing.T) {
 	w := newWorld(t)
 	const format = `nul \000 bad \377 good \303\244 esc \033[31mred\033[0m\033]0;title\007 bell \007 cr\r tab \t end\n`
 	w.ok("run", "web", "--", "sh", "-c", `printf "$0"`, format)
+	w.haveEnded("web")
 	raw := "nul \x00 bad \xff good ä esc \x1b[31mred\x1b[0m\x1b]0;title\a bell \a cr\r tab \t end\n"
 	require.Equal(t, raw, w.segments("web"))
 	require.Equal(t, "nul  bad \xff good ä esc red bell  cr tab \t end\n", w.ok("logs", "web").stdout)
@@ -339,7 +341,7 @@ func TestFullDiskCostsLinesOnly(t *testing.T) {
 
 	require.NoError(t, os.RemoveAll(filler))
 	touch("room")
-	w.ok("wait", "web", "--for", "log:again", next)
+	w.ok("wait", "web", "--for", "log:again", unhurried)
 	now := w.doc(0, "ps", "web").Service
 	require.Equal(t, pid, now.Pid)
 	require.Equal(t, "running", now.State)

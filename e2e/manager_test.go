@@ -157,7 +157,7 @@ func TestManagerIsTold(t *testing.T) {
 	}
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
 	require.NoError(t, <-ended)
-	require.True(t, strings.HasSuffix(n.heard(pid), "STOPPING=1\nSTATUS=stopping"), n.heard(pid))
+	w.eventually("its end is told", func() bool { return strings.HasSuffix(n.heard(pid), "STOPPING=1\nSTATUS=stopping") })
 	require.NotContains(t, n.heard(pid), "WATCHDOG=1")
 	require.Empty(t, n.others(pid))
 	require.Empty(t, w.marked("web"))
@@ -173,7 +173,7 @@ func TestManagedHobdTakesOver(t *testing.T) {
 	cmd, _ := w.managed(n)
 	require.Equal(t, cmd.Process.Pid, w.pid())
 	require.NotEqual(t, background, w.pid())
-	for i, r := range w.atOnce(50, func(int) *exec.Cmd { return w.command("daemon", "start", "--json", next) }) {
+	for i, r := range w.atOnce(50, func(int) *exec.Cmd { return w.command("daemon", "start", "--json", unhurried) }) {
 		require.Zero(t, r.code, "client %d: %s", i, r.stdout)
 		require.Contains(t, r.stdout, fmt.Sprintf(`"pid":%d`, cmd.Process.Pid))
 	}
@@ -197,8 +197,8 @@ func TestKilledHobdIsTheManagersToReplace(t *testing.T) {
 	for range 3 {
 		require.NoError(t, cmd.Process.Kill())
 		<-ended
+		w.eventually("the sentry has seen it", func() bool { return strings.Count(w.daemonLog(), "gone without a word") == 1 })
 		time.Sleep(200 * time.Millisecond) // RestartSec of systemd is a tenth of a second: by then a sentry that does not wait has started one
-		require.Equal(t, 1, strings.Count(w.daemonLog(), "gone without a word"))
 		require.Zero(t, w.starts(), "the sentry was too quick")
 		cmd, ended = w.managed(n)
 		require.Equal(t, cmd.Process.Pid, w.pid())
@@ -249,7 +249,9 @@ func TestReplacedHobdIsTheManagersAgain(t *testing.T) {
 		w.ok(how...)
 		require.Error(t, <-ended)
 		require.Equal(t, 75, cmd.ProcessState.ExitCode())
-		require.True(t, strings.HasSuffix(n.heard(cmd.Process.Pid), "STOPPING=1\nSTATUS=leaving what runs for the next hobd"))
+		w.eventually("its end is told", func() bool {
+			return strings.HasSuffix(n.heard(cmd.Process.Pid), "STOPPING=1\nSTATUS=leaving what runs for the next hobd")
+		})
 		cmd, ended = w.managed(n)
 		require.Equal(t, cmd.Process.Pid, w.pid())
 		require.Equal(t, service, w.doc(0, "ps", "web").Service.Pid)
@@ -286,7 +288,7 @@ func TestWatchdog(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	n := newNotified(t)
-	const every = 5 * time.Second
+	const every = 10 * time.Second
 	cmd, ended := w.managed(n, fmt.Sprintf("WATCHDOG_USEC=%d", every.Microseconds()), "HOB_FAULT=daemon.upgrade.intended=sleep")
 	w.ok("run", "web", "--", "sleep", "1000")
 	service := w.doc(0, "ps", "web").Service.Pid

@@ -50,14 +50,6 @@ func (w *world) write(name, text string) {
 	require.NoError(w.t, os.WriteFile(filepath.Join(w.project, name), []byte(text), 0o600))
 }
 
-// freePort is one that nobody has.
-func freePort(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	return l.Addr().String()
-}
-
 // errCut is for a connection that was accepted and ended without a whole answer.
 var errCut = errors.New("cut short")
 
@@ -337,11 +329,11 @@ func TestASocketSurvivesItsDaemon(t *testing.T) {
 	w.serve(strconv.Quote(addr), "100ms", "")
 	for i := range 6 {
 		asked := make(chan error, 20)
-		replaced := w.pid()
+		replaced, restarted := w.pid(), func() result { return result{} }
 		if i%2 == 0 {
 			w.kill(replaced, syscall.SIGKILL)
 		} else {
-			go w.hob("daemon", "restart")
+			restarted = w.begin(w.command("daemon", "restart"))
 		}
 		for j := range cap(asked) {
 			go func() {
@@ -352,6 +344,8 @@ func TestASocketSurvivesItsDaemon(t *testing.T) {
 		for range cap(asked) {
 			require.NoError(t, <-asked, w.daemonLog())
 		}
+		r := restarted()
+		require.Zero(t, r.code, r.stderr)
 		w.eventually("there is another hobd", func() bool { p := w.pid(); return p != 0 && p != replaced })
 		if i%3 == 0 {
 			w.eventually("it is idle", func() bool { return w.state() == "idle" })

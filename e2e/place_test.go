@@ -119,7 +119,7 @@ func TestLockFileRemoved(t *testing.T) {
 	pid := w.pid()
 	for range 20 {
 		require.NoError(t, os.Remove(w.inst().LockPath()))
-		for i, r := range w.atOnce(10, func(int) *exec.Cmd { return w.command("daemon", "start", next) }) {
+		for i, r := range w.atOnce(10, func(int) *exec.Cmd { return w.command("daemon", "start", unhurried) }) {
 			require.Zero(t, r.code, "client %d: %s%s\nlog: %s", i, r.stdout, r.stderr, w.daemonLog())
 		}
 		require.Equal(t, pid, w.pid(), "log: %s", w.daemonLog())

@@ -118,7 +118,7 @@ func (s *stack) settle() {
 	out, err := build.CombinedOutput()
 	require.NoError(s.t, err, "%s", out)
 
-	addr := freeAddr(s.t)
+	addr := freePort(s.t)
 	s.url = "http://" + addr
 	_, port, _ := strings.Cut(addr, ":")
 	local := fmt.Sprintf("[services.web]\nrun = [%q]\nenv = { PORT = %s }\nready = { http = %q }\n", web, port, s.url+"/ready")

@@ -29,10 +29,6 @@ type passage struct {
 	lost   []sweepCase // where something was lost or not said once; they are always tried
 }
 
-// unhurried is the time-out of calls under the watch: a look at all processes of a busy machine takes seconds, when each of its calls is asked
-// about. Only a hang takes so long.
-const unhurried = "--timeout=30s"
-
 // swept is the service.
 var swept = []string{"run", "web", "--restart", "no", unhurried, "--", "sleep", "1000"}
 

@@ -176,7 +176,10 @@ func TestStopEndsTheWholeTree(t *testing.T) {
 			w.eventually("it is gone", func() bool { return len(openers(w.inst().LockPath())) == 0 })
 			require.Contains(w.t, w.doc(0, "ps", "web").Service.Why, fmt.Sprintf("had to kill pid %d", ids["stubborn"].Pid))
 		},
-		"run --replace": func(w *world, _ map[string]process.ID) { w.ok("run", "--replace", "web", "--", "true") },
+		"run --replace": func(w *world, _ map[string]process.ID) {
+			w.ok("run", "--replace", "web", "--", "true")
+			w.haveEnded("web")
+		},
 		"restart": func(w *world, ids map[string]process.ID) {
 			w.ok("restart", "web")
 			w.requireLeft(ids)
@@ -219,7 +222,10 @@ func TestLeftoversOfAnEndedService(t *testing.T) {
 		},
 		"rm":   func(w *world, _ map[string]process.ID) { w.ok("rm", "web") },
 		"down": func(w *world, _ map[string]process.ID) { w.ok("down") },
-		"run":  func(w *world, _ map[string]process.ID) { w.ok("run", "web", "--", "true") },
+		"run": func(w *world, _ map[string]process.ID) {
+			w.ok("run", "web", "--", "true")
+			w.haveEnded("web")
+		},
 		"stop by the next daemon": func(w *world, _ map[string]process.ID) {
 			w.kill(w.pid(), syscall.SIGKILL)
 			w.ok("daemon", "start")

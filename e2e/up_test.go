@@ -59,14 +59,6 @@ func (w *world) read(name string) string {
 	return string(data)
 }
 
-// freeAddr is an address on the loopback that nobody listens on.
-func freeAddr(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	return l.Addr().String()
-}
-
 // helperRun is the value of run for a helper of this binary.
 func helperRun(args ...string) string {
 	self, _ := os.Executable()
@@ -254,7 +246,7 @@ func (w *world) requireNoProcess(pid int) {
 // TestReadiness: every way to be ready, each not before.
 func TestReadiness(t *testing.T) {
 	t.Parallel()
-	addr := freeAddr(t)
+	addr := freePort(t)
 	for name, c := range map[string]struct{ run, ready string }{
 		"log":    {`["sh", "-c", "WAIT; echo now listening; sleep 1000"]`, `log = "now listen.ng"`},
 		"tcp":    {`["sh", "-c", "WAIT; exec \"$@\"", "sh", ` + helperRun("listen", addr)[1:], fmt.Sprintf("tcp = %q", addr)},
@@ -340,7 +332,7 @@ func TestNotReadyInTime(t *testing.T) {
 func TestTakenPort(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	addr := freeAddr(t)
+	addr := freePort(t)
 	_, port, _ := net.SplitHostPort(addr)
 	w.ok("run", "squatter", "--", "sh", "-c", "exec "+shellWords("env", "HOB_E2E_HELPER=listen", self(t), addr))
 	w.ok("wait", "squatter", "--for", "log:listening")

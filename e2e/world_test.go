@@ -23,6 +23,7 @@ import (
 	"github.com/hobworks/hob/internal/api"
 	"github.com/hobworks/hob/internal/instance"
 	"github.com/hobworks/hob/internal/process"
+	"github.com/hobworks/hob/internal/service"
 )
 
 // patience bounds every wait of a test: far above what anything takes, so that only a hang
@@ -143,6 +144,14 @@ func (w *world) ok(args ...string) result {
 	r := w.hob(args...)
 	require.Zero(w.t, r.code, "hob %v: stdout %q stderr %q\nlog: %s", args, r.stdout, r.stderr, w.daemonLog())
 	return r
+}
+
+// haveEnded waits until services have ended by themselves: run returns before that when they take a moment to.
+func (w *world) haveEnded(names ...string) {
+	w.t.Helper()
+	for _, name := range names {
+		w.eventually(name+" has ended", func() bool { return !service.State(w.doc(0, "ps", name).Service.State).Active() })
+	}
 }
 
 // doc runs hob with --json and decodes the document; code is the exit status expected.

@@ -172,7 +172,7 @@ func (l *factList) program(ctx context.Context) {
 		l.bad("hobd program", "install hobd beside hob, or name it with HOB_DAEMON", "%v", err)
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, path, "--version")
 	cmd.WaitDelay = time.Second
