@@ -82,7 +82,7 @@ func TestCtrlC(t *testing.T) {
 	w := newWorld(t)
 	n := newNotified(t)
 	p := w.typed(n)
-	w.toml("[services.deaf]\nrun = ['sh', '-c', 'trap : TERM; while :; do sleep 0.05; done']\nstop = { timeout = '10m' }\n" +
+	w.toml("[services.deaf]\nrun = ['sh', '-c', 'trap : TERM; echo deaf; while :; do sleep 0.05; done']\nready = { log = '^deaf$' }\nstop = { timeout = '10m' }\n" +
 		"[services.web]\nrun = 'sleep 1000'\n")
 	w.ok("up")
 	p.types("\x03")

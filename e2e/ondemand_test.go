@@ -358,26 +358,40 @@ func TestASocketSurvivesItsDaemon(t *testing.T) {
 // still takes it over, for the one that comes next.
 func TestASocketSurvivesAStopInTheMiddleOfAdoption(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	addr := freePort(t)
+	for range 5 {
+		if newWorld(t).stoppedInAdoption() {
+			return
+		}
+	}
+	t.Skip("this machine is too slow: the sentry was never asked, stopped and told to go on within the time that a hobd waits for it")
+}
+
+// stoppedInAdoption goes through it once, and gives false when it took so long that a daemon need not have waited for the sentry.
+func (w *world) stoppedInAdoption() (inTime bool) {
+	w.t.Helper()
+	addr := freePort(w.t)
 	w.serve(strconv.Quote(addr), "1m", "")
 	_, err := ask("tcp", addr, "x")
-	require.NoError(t, err)
-	sentries := w.sentries()
-	require.Len(t, sentries, 1)
-	w.kill(sentries[0], syscall.SIGSTOP)
+	require.NoError(w.t, err)
+	sentry := w.onGuard(1)
+	w.stop(sentry)
+	began := time.Now()
 	w.kill(w.pid(), syscall.SIGKILL)
 	w.ok("daemon", "start")
-	restarted := make(chan result, 1)
-	go func() { restarted <- w.hob("daemon", "restart") }()
+	restarted := w.background("daemon", "restart")
 	w.eventually("it is told to go", func() bool { return strings.Contains(w.daemonLog(), "msg=stopping") })
-	w.kill(sentries[0], syscall.SIGCONT)
+	w.kill(sentry, syscall.SIGCONT)
+	took := time.Since(began)
 	r := <-restarted
-	require.Zero(t, r.code, r.stderr)
-	require.NotContains(t, w.daemonLog(), "sentry has kept")
-	require.NotContains(t, w.daemonLog(), "hold the socket again")
+	if took > 2*time.Second {
+		return false
+	}
+	require.Zero(w.t, r.code, r.stderr)
+	require.NotContains(w.t, w.daemonLog(), "sentry has kept")
+	require.NotContains(w.t, w.daemonLog(), "hold the socket again")
 	_, err = ask("tcp", addr, "y")
-	require.NoError(t, err)
+	require.NoError(w.t, err)
+	return true
 }
 
 // TestAFrozenServiceGoesOn: hobd stops a service for a moment to count its connections. If it is killed in that moment, the next one
@@ -389,7 +403,7 @@ func TestAFrozenServiceGoesOn(t *testing.T) {
 	w.serve(strconv.Quote(addr), "1m", "")
 	pid, err := ask("tcp", addr, "x")
 	require.NoError(t, err)
-	w.kill(pid, syscall.SIGSTOP)
+	w.stop(pid)
 	w.kill(w.pid(), syscall.SIGKILL)
 	again, err := ask("tcp", addr, "y")
 	require.NoError(t, err, w.daemonLog())
@@ -437,7 +451,8 @@ func TestASocketThatIsTakenNamesItsHolder(t *testing.T) {
 		w.write("hob.toml", fmt.Sprintf("[services.web]\nrun = [%s]\nlisten = %q\nidle = \"1m\"\nrestart = \"no\"\n", cmd, text))
 		r := w.hob("up")
 		require.Equal(t, 1, r.code)
-		require.Regexp(t, fmt.Sprintf(`is held by hobd \(pid %d\)`, other.pid()), r.stderr)
+		// Its sentry has a duplicate of the socket, and may have the lower pid: they begin anew at the top.
+		require.Regexp(t, fmt.Sprintf(`is held by hobd \(pid (%d|%d)\)`, other.pid(), other.onGuard(0)), r.stderr)
 		if text == addr {
 			_, err := ask("tcp", addr, "x")
 			require.NoError(t, err)
@@ -462,9 +477,10 @@ func TestALeaseKeepsItUp(t *testing.T) {
 		t.Helper()
 		pid, err := ask("tcp", addr, "x")
 		require.NoError(t, err)
+		w.eventually("it runs", func() bool { return w.state() == "running" })
 		w.kill(w.pid(), syscall.SIGKILL)
 		began := time.Now()
-		w.eventually("idle has been over many times", func() bool { return time.Since(began) > 500*time.Millisecond })
+		w.eventually("idle has been over many times", func() bool { return time.Since(began) > 1500*time.Millisecond })
 		require.True(t, running(pid), why)
 	}
 	idle := func() { t.Helper(); w.eventually("it is idle", func() bool { return w.state() == "idle" }) }
@@ -501,8 +517,7 @@ func TestIdleExit(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.write("hob.toml", "[daemon]\nidle_exit = \"100ms\"\n[services.job]\nrun = [\"sleep\", \"0.6\"]\n")
-	w.ok("up")
-	first := w.pid()
+	first := w.doc(0, "up").Daemon.Pid
 	require.NotZero(t, first)
 	w.eventually("hobd has left", func() bool { return w.pid() == 0 && !running(first) })
 	require.Equal(t, "done", w.doc(0, "ps", "job").Service.State, "it left after the job and changed nothing")

@@ -112,9 +112,20 @@ func TestPendingServiceBringsHobdBack(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.toml("[services.web]\nrun = ['sh', '-c', 'echo run; exit 3']\nrestart = 'always'\n")
-	w.hob("up", "--no-wait")
-	w.eventually("it waits for its next run", func() bool { return w.list()["web"].State == "backoff" })
-	was := w.pid()
+	was := 0
+	w.eventually("it waits for its next run, and there is a sentry", func() bool { // a pause is short, and there are four of them
+		if s := w.list()["web"]; s.State == "" || s.State == "failed" {
+			w.hob("up", "--no-wait")
+		}
+		was = w.pid()
+		w.stop(was)
+		text, _ := os.ReadFile(w.inst().Path("state", "web.json"))
+		if strings.Contains(string(text), `"state":"backoff"`) && len(w.sentries()) == 1 {
+			return true
+		}
+		w.kill(was, syscall.SIGCONT)
+		return false
+	})
 	w.kill(was, syscall.SIGKILL)
 	w.back(was)
 	w.eventually("it has come to its end", func() bool { return w.list()["web"].State == "failed" })
@@ -193,7 +204,7 @@ func TestLastWordsOfServiceAndHobd(t *testing.T) {
 	}
 }
 
-// TestOrderlyEndsLeaveNoSentry: it has gone when the call returns.
+// TestOrderlyEndsLeaveNoSentry: it goes with its hobd.
 func TestOrderlyEndsLeaveNoSentry(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(w *world){
@@ -217,7 +228,7 @@ func TestOrderlyEndsLeaveNoSentry(t *testing.T) {
 				}
 				end(w)
 				w.eventually("hobd has gone", func() bool { return len(openers(w.inst().LockPath())) == 0 })
-				require.Empty(t, w.sentries())
+				w.eventually("and its sentry", func() bool { return len(w.sentries()) == 0 })
 				require.Empty(t, w.marked("web"))
 				require.EqualValues(t, 1, w.attempts())
 			})

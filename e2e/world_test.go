@@ -120,6 +120,15 @@ func (w *world) begin(cmd *exec.Cmd) (end func() result) {
 	return func() result { return w.finish(cmd, &stdout, &stderr, start) }
 }
 
+// background begins a call of hob and gives the result when it comes.
+func (w *world) background(args ...string) <-chan result {
+	w.t.Helper()
+	c := make(chan result, 1)
+	end := w.begin(w.command(args...))
+	go func() { c <- end() }()
+	return c
+}
+
 func (w *world) finish(cmd *exec.Cmd, stdout, stderr *bytes.Buffer, start time.Time) result {
 	w.t.Helper()
 	timer := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })

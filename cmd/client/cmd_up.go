@@ -163,8 +163,8 @@ func (p *progress) open() string {
 	defer p.mu.Unlock()
 	var open []string
 	for _, name := range p.order {
-		if state, _, _ := strings.Cut(p.last[name], " "); !service.State(state).Up() && state != string(service.Done) {
-			open = append(open, name+" is "+strings.TrimSuffix(state, ":"))
+		if state := stateOf(p.last[name]); !service.State(state).Up() && state != string(service.Done) {
+			open = append(open, name+" is "+state)
 		}
 	}
 	if len(open) == 0 {
@@ -173,13 +173,22 @@ func (p *progress) open() string {
 	return ": " + strings.Join(open, ", ")
 }
 
-// rest says a line about those of which there was nothing to tell.
+// rest says a line about those of which there was nothing to tell, and what the last notification would have told that the answer overtook.
 func (p *progress) rest(all []api.Service) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, s := range all {
-		if _, told := p.last[s.Name]; !told {
+		last, told := p.last[s.Name]
+		if !told {
 			p.say("%s: already %s", s.Name, outcome(s))
+		} else if stateOf(last) != s.State {
+			p.event(api.Event{Time: time.Now(), Service: s.Name, To: s.State, Pid: s.Pid, Why: s.Why})
 		}
 	}
+}
+
+// stateOf is the state that a line begins with.
+func stateOf(line string) string {
+	state, _, _ := strings.Cut(line, " ")
+	return strings.TrimSuffix(state, ":")
 }

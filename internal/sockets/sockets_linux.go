@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -101,6 +102,7 @@ func Holders(sockets []Listener) []Holder {
 			found = append(found, Holder{Pid: pid, Command: command(pid)})
 		}
 	}
+	slices.SortFunc(found, func(a, b Holder) int { return a.Pid - b.Pid })
 	return found
 }
 

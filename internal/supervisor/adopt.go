@@ -234,10 +234,15 @@ func (v *svc) adopted(p *process.Process) {
 	if v.st.State.Serving() {
 		v.proveLater()
 		v.lookLater()
+		v.front.needed = v.front.needed.Add(reunion)
 		v.keepChecking()
 	}
 	v.sup.o.Log.Info("adopted", "service", v.name, "pid", v.st.Pid, "state", string(v.st.State))
 }
+
+// reunion is how long an adopted service is not idle, beside its own time: who has a lease has lost it with the daemon before, and asks for
+// another one.
+const reunion = time.Second
 
 // missed is a run that is not there any more: it ended while no daemon looked.
 func (v *svc) missed(found []process.Marked, err error) (again bool) {

@@ -75,7 +75,7 @@ func (v *svc) look(event) {
 		return
 	}
 	now := time.Now()
-	if v.needed() {
+	if v.needed() && now.After(v.front.needed) {
 		v.front.needed = now
 	}
 	if now.Sub(v.front.needed) >= v.st.Idle && v.park() {
