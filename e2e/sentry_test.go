@@ -399,6 +399,30 @@ func TestOrphanLeavesWhenNothingIsLeft(t *testing.T) {
 	w.deserted()
 }
 
+// TestSentryAsksItsSuccessorsHobd: a sentry that has brought hobd back does not send it away because a file is missing.
+func TestSentryAsksItsSuccessorsHobd(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.env = []string{"HOB_FAULT=sentry.connected=stop"}
+	w.ok("run", "web", "--", "sleep", "1000")
+	w.env = nil
+	sentry, was := w.onGuard(1), w.pid()
+	web := w.doc(0, "ps", "web").Service.Pid
+	w.kill(was, syscall.SIGKILL)
+	now := w.back(was)
+	w.eventually("the sentry has called it, and stands still", func() bool {
+		info, err := process.Stat(sentry)
+		return err == nil && info.State == 'T'
+	})
+	w.eventually("it has another one", func() bool { return len(w.sentries()) == 2 })
+	require.NoError(t, os.Remove(w.inst().Path("state", "web.json")))
+	w.kill(sentry, syscall.SIGCONT)
+	w.eventually("the sentry has gone", func() bool { return !running(sentry) })
+	require.Equal(t, now, w.pid(), w.daemonLog())
+	require.NotContains(t, w.daemonLog(), "msg=stopping")
+	require.Equal(t, web, w.doc(0, "ps", "web").Service.Pid)
+}
+
 // TestDownAfterAKillIsTheEnd: the sentry does not bring back what somebody has just stopped.
 func TestDownAfterAKillIsTheEnd(t *testing.T) {
 	t.Parallel()

@@ -149,7 +149,7 @@ func (w *watchman) call(start bool, failed int) error {
 	if e, ok := errors.AsType[*hob.Error](err); ok && (e.Code == "lost" || e.Code == "timeout") {
 		return err
 	}
-	if sentry.Started(c.Welcome().Pid) && w.unwanted() {
+	if sentry.Started(c.Welcome().Pid) && unwanted(ctx, c) {
 		_ = c.Stop(ctx, true)
 	}
 	return nil
@@ -170,10 +170,12 @@ func (w *watchman) dial(ctx context.Context, start bool, failed int) (*hob.Clien
 
 // unwanted reports that nothing runs and nobody wants it to. Between the look of need and the start of the next hobd
 // somebody else's can have come, stopped everything and left, for "hob down": what was started then is not for
-// long (TestDownAfterAKillIsTheEnd).
-func (w *watchman) unwanted() bool {
-	all, err := w.written()
-	return err == nil && !slices.ContainsFunc(all, func(st service.Status) bool { return mustStay(st) || st.Want == service.Up })
+// long (TestDownAfterAKillIsTheEnd). That hobd is asked: its files may have been removed.
+func unwanted(ctx context.Context, c *hob.Client) bool {
+	r, err := api.ServiceList.Call(ctx, c, api.NamesParams{})
+	return err == nil && !slices.ContainsFunc(r.Services, func(s api.Service) bool {
+		return service.State(s.State).Active() || s.Pid != 0 || s.Want == string(service.Up)
+	})
 }
 
 // succeeded reports that a hobd which is gone again had a sentry of its own already: two of them never stay.
