@@ -143,8 +143,7 @@ func (s *server) builtins() *ipc.Mux {
 		return probe.RetireReply{}, nil
 	})
 	stopMethod.Bind(m, func(context.Context, struct{}) (struct{}, error) {
-		s.ask(stopRequest{Reason: "asked to stop"})
-		return struct{}{}, nil
+		return struct{}{}, wireError(s.stops.ask(stopRequest{Reason: "asked to stop"}))
 	})
 	statusMethod.Bind(m, func(context.Context, struct{}) (Status, error) { return s.status(), nil })
 	upgradeMethod.Bind(m, s.upgradeCall)
@@ -183,10 +182,5 @@ func (s *server) status() Status {
 	return st
 }
 
-// ask requests a stop; a second one is a request to hurry, which the first one's reader sees.
-func (s *server) ask(r stopRequest) {
-	select {
-	case s.stopReq <- r:
-	default:
-	}
-}
+// ask requests a stop that leaves what runs, or one that nobody waits for.
+func (s *server) ask(r stopRequest) { _ = s.stops.ask(r) }

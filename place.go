@@ -20,9 +20,6 @@ import (
 	"github.com/hobworks/hob/internal/spawn"
 )
 
-// errTerminated ends a start that was told to stop before it was ready.
-var errTerminated = errors.New(spawn.CodeTerminated)
-
 // place is where the daemon can be found: it changes when files are removed under it.
 type place struct {
 	lock     atomic.Pointer[lock.Lock] // read by every hello, which waits for nothing

@@ -147,7 +147,7 @@ type server struct {
 	running    chan struct{} // closed when Run has returned
 	nudged     chan struct{} // look at the place now
 	builtin    *ipc.Mux
-	stopReq    chan stopRequest
+	stops      stops
 	left       *heritage // nil: this process was no daemon before
 	upgrader
 
@@ -156,16 +156,9 @@ type server struct {
 	own   *ownListener
 }
 
-// stopRequest is why the daemon leaves.
-type stopRequest struct {
-	Reason string `json:"reason"`
-	Keep   bool   `json:"keep,omitempty"`  // leave what it runs for the next daemon
-	Yield  bool   `json:"yield,omitempty"` // another daemon rules: remove nothing
-}
-
 func newServer(i instance.Instance, h Handler, o *ServeOptions) *server {
 	s := &server{inst: i, handler: h, started: time.Now().UTC(), running: make(chan struct{}),
-		nudged: make(chan struct{}, 1), stopReq: make(chan stopRequest, 1)}
+		nudged: make(chan struct{}, 1), stops: stops{asked: make(chan struct{}, 1)}}
 	if o != nil {
 		s.o = *o
 	}
@@ -268,8 +261,8 @@ func (s *server) serve(ctx context.Context) error {
 	}
 	for _, step := range s.steps() {
 		err := step.do(ctx)
-		if err == nil && ctx.Err() != nil && s.left == nil { // else there is something that has to be stopped in good order
-			err = errTerminated
+		if ctx.Err() != nil && s.left == nil { // else there is something that has to be stopped in good order
+			err = spawn.ErrTerminated // also where the step has failed because of that
 		}
 		if err != nil {
 			s.failed(step.stage, err)
@@ -341,8 +334,8 @@ func (s *server) live(ctx context.Context) error {
 func (s *server) await(ctx context.Context) (stopRequest, error) {
 	for {
 		select {
-		case why := <-s.stopReq:
-			return why, nil
+		case <-s.stops.asked:
+			return s.stops.take(), nil
 		case <-ctx.Done():
 			return stopRequest{Reason: context.Cause(ctx).Error()}, nil
 		case r := <-s.requests:

@@ -257,12 +257,7 @@ func (s *server) stopping(ctx context.Context) *stopRequest {
 	if ctx.Err() != nil {
 		return &stopRequest{Reason: context.Cause(ctx).Error()}
 	}
-	select {
-	case r := <-s.stopReq:
-		return &r
-	default:
-		return nil
-	}
+	return s.stops.pending()
 }
 
 // bundle puts the files of both together.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/hobworks/hob/internal/api"
 	"github.com/hobworks/hob/internal/lock"
+	"github.com/hobworks/hob/internal/process"
 )
 
 // TestBrokenDaemon: a daemon that can't start. Every one of 50 waiting clients shows the reason,
@@ -95,6 +96,33 @@ func (w *world) atOnceForTheLock(n int, call func(i int) *exec.Cmd) []result {
 	})
 	require.NoError(w.t, l.Close())
 	return wait()
+}
+
+// TestStartThatIsToldToStop is nobody's fault: it is not counted, and the client starts the next one at once.
+func TestStartThatIsToldToStop(t *testing.T) {
+	t.Parallel()
+	for _, point := range []string{"daemon.pidfile", "daemon.bound", "daemon.published"} {
+		t.Run(point, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			once := filepath.Join(w.home, "once")
+			w.script(fmt.Sprintf("[ -e %s ] || export HOB_FAULT=%s=stop\ntouch %s\nexec %s/hobd \"$@\"", once, point, once, w.bin))
+			start := w.background("daemon", "start")
+			w.eventually("it stands still", func() bool {
+				info, err := process.Stat(w.pid())
+				return err == nil && info.State == 'T'
+			})
+			was := w.pid()
+			w.kill(was, syscall.SIGTERM)
+			w.kill(was, syscall.SIGCONT)
+			r := <-start
+			require.Zero(t, r.code, r.stderr)
+			rec, ok := w.record()
+			require.True(t, ok)
+			require.LessOrEqual(t, rec.Attempt, int64(2)) // 1: it was ready before it was told
+			require.Empty(t, rec.Failures)
+		})
+	}
 }
 
 // script makes a shell script the world's hobd.

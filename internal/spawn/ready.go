@@ -48,6 +48,9 @@ type Error struct {
 // so it is not counted.
 const CodeTerminated = "terminated"
 
+// ErrTerminated is what such a start ends with.
+var ErrTerminated = errors.New(CodeTerminated)
+
 // Report writes m to the readiness channel. A starter that is gone is no error.
 func Report(c net.Conn, m Message) {
 	if c == nil {

@@ -216,6 +216,9 @@ func sleep(ctx context.Context, d time.Duration) error {
 
 // code gives the errno's name, for programs.
 func code(err error) string {
+	if errors.Is(err, ErrTerminated) {
+		return CodeTerminated
+	}
 	var errno unix.Errno
 	if errors.As(err, &errno) {
 		return unix.ErrnoName(errno)
