@@ -68,6 +68,10 @@ const helloTimeout = 8 * time.Second
 // stopTimeout is when a silent peer is looked at: one that is stopped will not answer.
 const stopTimeout = 2 * time.Second
 
+// stopAgain is when it is looked at once more: where this process did not run for a while, a peer that was stopped for a moment only may be met
+// in it.
+const stopAgain = 200 * time.Millisecond
+
 // Contact connects to the instance's socket and says hello. With Ready the connection is the
 // caller's to use and close; with every other verdict there is none. It blocks until the
 // daemon answers, ctx is done, or the daemon is seen to be stopped.
@@ -121,7 +125,7 @@ func hello(ctx context.Context, c *ipc.Conn, pid int, h Hello) (HelloReply, erro
 	ctx, patience := WithPatience(ctx, helloTimeout)
 	defer patience.Stop()
 	watch := time.AfterFunc(stopTimeout, func() {
-		if info, err := process.Stat(pid); err == nil && (info.State == 'T' || info.State == 't') {
+		if isStopped(pid) && pause(ctx, stopAgain) && isStopped(pid) {
 			patience.Stop()
 		}
 	})
@@ -131,6 +135,23 @@ func hello(ctx context.Context, c *ipc.Conn, pid int, h Hello) (HelloReply, erro
 		err = context.Cause(ctx)
 	}
 	return reply, err
+}
+
+func isStopped(pid int) bool {
+	info, err := process.Stat(pid)
+	return err == nil && (info.State == 'T' || info.State == 't')
+}
+
+// pause is false when ctx ends before d is over.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 func replyReport(r HelloReply, err error, h Hello) Report {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/hobworks/hob/internal/fault"
 	"github.com/hobworks/hob/internal/lock"
+	"github.com/hobworks/hob/internal/process"
 )
 
 // Message is one line of the readiness channel: the daemon writes progress any number of times,
@@ -185,11 +186,19 @@ func (a *awaited) exited() *os.ProcessState {
 		state, _ := a.proc.Wait()
 		c <- state
 	}()
-	select {
-	case state := <-c:
-		return state
-	case <-time.After(time.Second):
-		return nil
+	limit := time.After(Patience)
+	for {
+		select {
+		case state := <-c:
+			return state
+		case <-time.After(time.Second):
+			if info, err := process.Stat(a.proc.Pid); err == nil && info.State != 'Z' {
+				return nil
+			}
+			// It is ending, with a thread that was not let yet.
+		case <-limit:
+			return nil
+		}
 	}
 }
 
