@@ -251,3 +251,21 @@ func TestGarbageInPlaceOfOurFiles(t *testing.T) {
 		}
 	}
 }
+
+// TestHalfMadeSocketsAreSwept: a hobd that is killed before a socket for a service has its name leaves nothing for ever.
+func TestHalfMadeSocketsAreSwept(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.ok("daemon", "start")
+	w.ok("daemon", "stop")
+	for _, dir := range []string{"notify", "sock"} {
+		for _, name := range []string{"web.new-123-0", "web.new-1"} { // the second is one of a service
+			require.NoError(t, os.WriteFile(w.inst().Path(dir, name), nil, 0o600))
+		}
+	}
+	w.ok("daemon", "start")
+	for _, dir := range []string{"notify", "sock"} {
+		require.NoFileExists(t, w.inst().Path(dir, "web.new-123-0"))
+		require.FileExists(t, w.inst().Path(dir, "web.new-1"))
+	}
+}

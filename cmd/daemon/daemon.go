@@ -181,6 +181,9 @@ func (d *daemon) load(_ context.Context, files map[string]*os.File) (err error) 
 	if err := d.directories(); err != nil {
 		return err
 	}
+	if err := d.sweep(); err != nil {
+		d.log.Warn("load", "err", err)
+	}
 	if s, err := store.ReadSettings(d.inst); err != nil {
 		d.log.Warn("load", "err", err)
 	} else {
@@ -212,6 +215,32 @@ func (d *daemon) directories() error {
 			return err
 		}
 		sub.Close()
+	}
+	return nil
+}
+
+// sweep removes what a hobd that was killed has not given its name yet.
+func (d *daemon) sweep() error {
+	state, err := d.inst.OpenState(false)
+	if err != nil {
+		return err
+	}
+	defer state.Close()
+	dir, err := d.inst.OpenDir(state, false)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	for _, name := range []string{instance.NotifyName, instance.SockName} {
+		sub, err := instance.OpenSub(dir, name, false)
+		if err != nil {
+			return err
+		}
+		err = instance.Sweep(sub)
+		sub.Close()
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -33,7 +32,7 @@ func Listen(path string) (*Socket, error) {
 	if len(path) > maxPath {
 		return listenAbstract(path)
 	}
-	temp := fmt.Sprintf("%s/.%d.new-%s", filepath.Dir(path), os.Getpid(), filepath.Base(path))
+	temp := fmt.Sprintf("%s.new-%d-0", path, os.Getpid()) // which a later manager can tell from a service's when this one is killed here
 	s, err := bind(temp)
 	if err != nil {
 		return nil, err
