@@ -65,7 +65,7 @@ func TestBrokenDaemon(t *testing.T) {
 			require.EqualValues(t, 3, w.attempts(), "no fourth attempt")
 			require.Contains(t, e.Message, "3 attempts failed")
 			require.Contains(t, e.Message, c.reason)
-			w.eventually("nobody has the lock", func() bool { return len(openers(w.inst().LockPath())) == 0 })
+			w.lockedBy(0)
 		})
 	}
 }

@@ -155,8 +155,7 @@ func TestKilledWithAllItStarted(t *testing.T) {
 		for _, name := range []string{"a", "b", "c"} {
 			require.Len(t, runsOf(w.marked(name)), 1, "round %d: runs of %s", i, name)
 		}
-		// Between its fork and its exec a child has the lock open, too.
-		w.eventually("one has the lock", func() bool { return len(openers(w.inst().LockPath())) == 1 })
+		w.lockedBy(1)
 		wait := w.startAtOnce(3, func(int) *exec.Cmd { return inside(calls[rand.IntN(len(calls))]...) })
 		time.Sleep(time.Duration(rand.IntN(40)) * time.Millisecond) // any moment will do
 		g.set("cgroup.kill", "1")

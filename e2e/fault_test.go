@@ -108,6 +108,7 @@ var scenarios = []scenario{
 		runs:   true,
 		act: func(w *world) {
 			w.ok("run", "web", next, "--", "sleep", "1000")
+			w.onGuard(1)
 			w.kill(w.pid(), syscall.SIGKILL)
 		},
 		after: func(w *world) { w.oneService("web") },
@@ -195,7 +196,7 @@ func (s scenario) play(t *testing.T, point string) {
 	w.ok("daemon", "start", next)
 	s.after(w)
 	w.ok("daemon", "ping", next)
-	require.Len(t, openers(w.inst().LockPath()), 1, "processes that hold the lock")
+	w.lockedBy(1)
 	w.ok("down", next)
 	require.Empty(t, openers(w.inst().LockPath()))
 	require.ElementsMatch(t, leftOvers(t, w), []string{}, "files that a killed process left")

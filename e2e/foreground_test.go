@@ -170,7 +170,7 @@ func TestForegroundAndClientsAtOnce(t *testing.T) {
 		} else {
 			require.Equal(t, hand.Process.Pid, w.pid(), "round %d", round)
 		}
-		require.Len(t, openers(w.inst().LockPath()), 1)
+		w.lockedBy(1)
 		w.ok("daemon", "stop")
 		<-ended
 	}

@@ -109,9 +109,9 @@ func TestHobdAsPidOne(t *testing.T) {
 			c.hob("daemon", "upgrade") // it is pid 1 still
 			self, err := os.Executable()
 			require.NoError(t, err)
-			r := c.inside("env", "HOB_E2E_HELPER=orphans", self, "500")
+			r := c.inside("env", "HOB_E2E_HELPER=orphans", self, "250")
 			require.Zero(t, r.code, r.stdout+r.stderr)
-			w.eventually("none of 1,000 orphans is a zombie", func() bool { return len(zombiesOf(c.one)) == 0 && len(children(c.one)) <= 3 })
+			w.eventually("none of 500 orphans is a zombie", func() bool { return len(zombiesOf(c.one)) == 0 && len(children(c.one)) <= 3 })
 			for code := 1; code <= 20; code++ {
 				r = c.inside(filepath.Join(w.bin, "hob"), "run", "--wait", "job", "--replace", "--", "sh", "-c", fmt.Sprintf("(exit 9) & exit %d", code))
 				require.Equal(t, code, r.code, r.stderr)

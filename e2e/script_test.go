@@ -133,6 +133,10 @@ func cmdGone(ts *testscript.TestScript, neg bool, args []string) {
 	for _, arg := range args {
 		pid, err := strconv.Atoi(arg)
 		ts.Check(err)
+		// hob answers when the locks are free, a moment before the end of the last thread.
+		for deadline := time.Now().Add(patience); running(pid) && !neg && time.Now().Before(deadline); {
+			time.Sleep(5 * time.Millisecond)
+		}
 		if alive := running(pid); alive != neg {
 			ts.Fatalf("pid %d runs: %v", pid, alive)
 		}

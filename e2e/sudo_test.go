@@ -42,7 +42,7 @@ func TestLeftOversOfSudo(t *testing.T) {
 				r := as(args...)
 				require.Zero(t, r.code, "%s%s", r.stdout, r.stderr)
 			}
-			run := []string{"run", "web", next, "--", "sleep", "1000"}
+			run := []string{"run", "web", unhurried, "--", "sleep", "1000"}
 			ok(run...)
 			ok("daemon", "stop")
 			path, found := map[string]string{"the state directory": w.stateDir(), "the lock": w.inst().LockPath(), "the directory": w.inst().Dir()}[name]
@@ -56,19 +56,19 @@ func TestLeftOversOfSudo(t *testing.T) {
 			r := as(run...)
 			if says == harmless {
 				require.Zero(t, r.code, r.stderr)
-				ok("down", next)
+				ok("down", unhurried)
 				return
 			}
 			require.Equal(t, 1, r.code, r.stdout)
 			require.Contains(t, r.stderr, path)
 			require.Regexp(t, says, r.stderr)
 			require.NoError(t, w.owned(path, 0), "it is not hob's to change")
-			as("down", next)
+			as("down", unhurried)
 			if _, err := os.Lstat(path); err == nil { // else hob could remove it after all
 				w.hand(path, user)
 			}
 			ok(run...)
-			ok("down", next)
+			ok("down", unhurried)
 		})
 	}
 }

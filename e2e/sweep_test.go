@@ -112,9 +112,9 @@ func (s passage) play(t *testing.T, c sweepCase) (met bool) {
 	met = v.wasHit()
 	v.begin(nil, sabotage{})
 	w.requireSaid(r, c)
-	w.ok("daemon", "start", next)
+	w.ok("daemon", "start", unhurried)
 	if s.keeps {
-		w.requireSame(was, w.doc(0, "ps", "web", next).Service)
+		w.requireSame(was, w.doc(0, "ps", "web", unhurried).Service)
 	}
 	w.ok(swept...)
 	require.Len(t, w.marked("web"), 1)
@@ -165,7 +165,7 @@ func idsOf(found []process.Marked) []process.ID {
 func (w *world) requireNothingLeft() {
 	w.t.Helper()
 	w.ok("daemon", "ping", next)
-	require.Len(w.t, openers(w.inst().LockPath()), 1, "processes that hold the lock")
+	w.lockedBy(1)
 	w.ok("down", unhurried) // this one may still be watched
 	require.Empty(w.t, openers(w.inst().LockPath()))
 	require.Empty(w.t, w.marked("web"))

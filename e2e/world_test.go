@@ -296,6 +296,14 @@ func (w *world) sentries() []int {
 	return pids
 }
 
+// lockedBy waits until so many processes have the lock: a child of hobd or of a test that has just looked there has it open, too, between its fork
+// and its exec.
+func (w *world) lockedBy(n int) {
+	w.t.Helper()
+	path := w.inst().LockPath()
+	w.eventually(fmt.Sprintf("%d processes have the lock", n), func() bool { return len(openers(path)) == n })
+}
+
 // openers are the processes that have the file open.
 func openers(path string) []int {
 	var pids []int

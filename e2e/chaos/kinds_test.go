@@ -79,7 +79,7 @@ var kinds = []*kind{
 	{name: "slow-serving", files: kept, strace: []string{"pwrite64", "pwrite64", "splice", "flock", "renameat", "openat"}, faults: []fault{
 		{"delays at system calls, SIGKILL with services", 6, untraced(send(unix.SIGKILL))},
 		{"delays at system calls, SIGKILL of hobd and sentry", 2, untraced(killBoth)},
-		{"delays at system calls, SIGKILL of the sentry", 1, killSentry},
+		{"delays at system calls, SIGKILL of the sentry", 1, untraced(killSentry)},
 	}, toml: "[services.writer]\nrun = [WRITER, '2ms']\nlog = { max = '10GB' }\n"},
 	{name: "idle", files: kept, faults: []fault{
 		{"idle exit beside a lease", 1, lease},

@@ -265,10 +265,19 @@ func (p *project) pause(d time.Duration) {
 // end stops what runs, in good order, and looks at what it has written.
 func (p *project) end() {
 	p.history.check()
-	out, err := p.program(p.background(), "daemon", "stop")
-	if err != nil {
-		p.violated("%s: it can't be stopped: %v: %s", p.kind.name, err, out)
+	stop := func(p *project, _ proc) {
+		if out, err := p.program(p.background(), "daemon", "stop"); err != nil {
+			p.violated("%s: it can't be stopped: %v: %s", p.kind.name, err, out)
+		}
 	}
+	var pid int
+	text, _ := os.ReadFile(p.path("hob.pid"))
+	_, _ = fmt.Sscan(string(text), &pid)
+	d, serves := statOf(pid)
+	if serves && len(p.kind.strace) > 0 {
+		stop = untraced(stop)
+	}
+	stop(p, d)
 	p.complaints()
 	if p.kind.toml != "" {
 		p.checkLogs()
