@@ -32,8 +32,9 @@ func TryGuard(key string) (*Guard, error) {
 	}
 	// A name that is taken and does not answer is being bound or given up by another starter at
 	// this instant. To go on without a guard then would make it worthless in a stampede
-	// (TestGuardOrHeldNeverNeither). A squatter who never listens costs the whole wait, 0.2 s.
-	for range 200 {
+	// (TestGuardOrHeldNeverNeither). A squatter who never listens costs the whole wait, a second and more: one
+	// who was about to listen can be kept from it for long by a busy machine.
+	for range 1000 {
 		g, err := bindGuard(key)
 		if !errors.Is(err, unix.EADDRINUSE) {
 			return g, err

@@ -6,7 +6,6 @@ import (
 	"path"
 	"strings"
 	"sync"
-	"syscall"
 )
 
 // snapshot is the process table at one instant. What costs more than a line of /proc is read when it is asked for
@@ -50,16 +49,10 @@ func newSnapshot(all []Info) *snapshot {
 	return s
 }
 
-// openFilesOf reads the descriptors of a process. Between fork and execve a child of ours has all of our descriptors,
-// also those of another tree that we happen to have open, and would be taken for a member of that. The fork lock is
-// held until execve has closed them (TestForkedChildIsNoHolder).
-func openFilesOf(info Info) openFiles {
-	if info.PPid == os.Getpid() {
-		syscall.ForkLock.RLock()
-		defer syscall.ForkLock.RUnlock()
-	}
-	return readOpenFiles(info.Pid)
-}
+// openFilesOf reads the descriptors of a process. Until execve has closed them a child of ours has all of our descriptors,
+// also those of another tree that we happen to have open, and would be taken for a member of that: of a child, those that are
+// to be closed are left out (TestForkedChildIsNoHolder).
+func openFilesOf(info Info) openFiles { return readOpenFiles(info.Pid, info.PPid == os.Getpid()) }
 
 // marks returns the marks in the environment given at exec; one, as a rule.
 func (e *entry) marks() (marks []string) {

@@ -125,7 +125,9 @@ func (w *Writer) remove() error {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.removing = false
-		w.rotated(err)
+		if err != nil { // else only the next rotation can tell that all is well
+			w.rotated(err)
+		}
 	})
 	return nil
 }

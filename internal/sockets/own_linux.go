@@ -13,9 +13,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Own lists where some processes listen, the oldest socket first: TCP addresses, and the paths of Unix sockets that have one.
+// Own lists where some processes listen, those of each in the order of its descriptors, which is that in which a server makes them, as a
+// rule: TCP addresses, and the paths of Unix sockets that have one.
 func Own(pids []int) ([]Place, error) {
-	open, owners := map[uint64]bool{}, map[uint32]bool{uint32(os.Geteuid()): true}
+	open, owners := map[uint64]int{}, map[uint32]bool{uint32(os.Geteuid()): true}
 	for _, pid := range pids {
 		socketsOf(pid, open)
 		addOwner(pid, owners)
@@ -29,7 +30,7 @@ func Own(pids []int) ([]Place, error) {
 		return nil, err
 	}
 	for _, l := range tcp {
-		if open[l.Inode] {
+		if _, is := open[l.Inode]; is {
 			found = append(found, numbered{Place{Network: "tcp", Addr: reachable(l.Addr).String()}, l.Inode})
 		}
 	}
@@ -38,11 +39,11 @@ func Own(pids []int) ([]Place, error) {
 		return nil, err
 	}
 	for _, p := range paths {
-		if open[p.inode] && isSocketOf(p.Addr, owners) {
+		if _, is := open[p.inode]; is && isSocketOf(p.Addr, owners) {
 			found = append(found, p)
 		}
 	}
-	slices.SortFunc(found, func(a, b numbered) int { return cmp.Compare(a.inode, b.inode) })
+	slices.SortFunc(found, func(a, b numbered) int { return cmp.Compare(open[a.inode], open[b.inode]) })
 	places := make([]Place, len(found))
 	for i, f := range found {
 		places[i] = f.Place
@@ -65,7 +66,7 @@ func isSocketOf(path string, owners map[uint32]bool) bool {
 	return unix.Lstat(path, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFSOCK && owners[st.Uid]
 }
 
-// numbered is a place with its socket's inode; those that were made later have larger ones.
+// numbered is a place with its socket's inode, whose number says nothing of its age: each CPU has its own.
 type numbered struct {
 	Place
 	inode uint64
@@ -80,14 +81,15 @@ func reachable(bound netip.AddrPort) netip.AddrPort {
 	return bound
 }
 
-// socketsOf adds the inodes of the sockets that a process has open.
-func socketsOf(pid int, open map[uint64]bool) {
+// socketsOf adds the inodes of the sockets that a process has open, and gives each its rank.
+func socketsOf(pid int, open map[uint64]int) {
 	dir, err := os.Open(filepath.Join("/proc", strconv.Itoa(pid), "fd"))
 	if err != nil {
 		return // it is gone
 	}
 	defer dir.Close()
 	names, _ := dir.Readdirnames(-1)
+	slices.SortFunc(names, func(a, b string) int { return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b)) }) // as numbers
 	buf := make([]byte, 64)
 	for _, name := range names {
 		n, err := unix.Readlinkat(int(dir.Fd()), name, buf)
@@ -95,8 +97,9 @@ func socketsOf(pid int, open map[uint64]bool) {
 			continue
 		}
 		if text, ok := strings.CutPrefix(string(buf[:n]), "socket:["); ok {
-			if inode, err := strconv.ParseUint(strings.TrimSuffix(text, "]"), 10, 64); err == nil {
-				open[inode] = true
+			inode, err := strconv.ParseUint(strings.TrimSuffix(text, "]"), 10, 64)
+			if _, had := open[inode]; err == nil && !had {
+				open[inode] = len(open)
 			}
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
@@ -140,11 +141,13 @@ func TestOwnFindsWhereAProcessListens(t *testing.T) {
 	require.NoError(t, err)
 	all, err := Own([]int{os.Getpid(), -1})
 	require.NoError(t, err)
-	require.Len(t, all, len(before)+3)
-	for i, want := range []Place{{Network: "tcp", Addr: one.Addr().String()}, {Network: "unix", Addr: path}, {Network: "tcp", Addr: "127.0.0.1:" + port}} {
-		have := all[len(before)+i]
-		require.Equal(t, want, Place{Network: have.Network, Addr: have.Addr})
+	var made []Place
+	for _, have := range all {
+		if !slices.Contains(before, have) {
+			made = append(made, have)
+		}
 	}
+	require.Equal(t, []Place{{Network: "tcp", Addr: one.Addr().String()}, {Network: "unix", Addr: path}, {Network: "tcp", Addr: "127.0.0.1:" + port}}, made)
 	none, err := Own(nil)
 	require.NoError(t, err)
 	require.Empty(t, none)

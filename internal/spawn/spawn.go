@@ -202,7 +202,7 @@ func (s *Starter) start(files handoff, log *os.File) (*os.Process, error) {
 
 func sleep(ctx context.Context, d time.Duration) error {
 	if d <= 0 {
-		return nil
+		return ctx.Err()
 	}
 	t := time.NewTimer(d)
 	defer t.Stop()
