@@ -206,6 +206,9 @@ func TestCallEndsWithItsContextWhileThePeerDoesNotRead(t *testing.T) {
 	defer cancel()
 	err := c.Call(ctx, "m", []string{string(make([]byte, 2<<20))}, nil)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
+	// What was to be sent is still being made, perhaps: other tests look at the memory of the process.
+	require.NoError(t, c.Close())
+	require.Eventually(t, func() bool { return !stackHas("(*Conn).send") }, patience, time.Millisecond)
 }
 
 func TestHandlerContextEndsWithTheConnection(t *testing.T) {

@@ -39,12 +39,13 @@ type gate struct {
 	mu      sync.Mutex // guards all below, and the read deadline while the loop is between two frames
 	wanted  bool
 	between bool          // the loop waits for a frame's first byte
+	kicked  bool          // its deadline was changed since it set it
 	parked  chan struct{} // closed when it has stopped; nil: it was not asked to
 	resumed chan struct{} // closed when it may go on
 }
 
 // enter is called by the read loop when it is between two frames and has set its deadline. It blocks while the connection is
-// suspended, and then has the deadline set again.
+// suspended, and has the deadline set again when that was changed.
 func (g *gate) enter(deadline func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -58,9 +59,12 @@ func (g *gate) enter(deadline func()) {
 		g.mu.Unlock()
 		<-resumed
 		g.mu.Lock()
+		g.kicked = true // by open
+	}
+	if g.kicked {
 		deadline()
 	}
-	g.between = true
+	g.between, g.kicked = true, false
 }
 
 // leave is called when the first byte is there, or could not be read. It reports false when the loop has to enter again
@@ -69,7 +73,7 @@ func (g *gate) leave() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.between = false
-	return !g.wanted
+	return !g.wanted && !g.kicked
 }
 
 // shut has the loop stop at the end of the frame that it reads.
@@ -79,6 +83,7 @@ func (g *gate) shut() (parked <-chan struct{}) {
 	if !g.wanted {
 		g.wanted, g.parked, g.resumed = true, make(chan struct{}), make(chan struct{})
 		if g.between {
+			g.kicked = true
 			_ = g.kick(longAgo)
 		}
 	}
