@@ -11,22 +11,25 @@ import (
 
 // signals are those that are caught.
 type signals struct {
-	c     chan os.Signal
-	ended chan struct{} // closed when serve has returned
+	c     chan os.Signal // requests; however many others come, none of these is dropped
+	child chan os.Signal // SIGCHLD
+	rest  chan os.Signal // nobody reads it
+	ended chan struct{}  // closed when serve has returned
 
 	mu   sync.Mutex // guards over
 	over bool       // nothing is caught any more
 }
 
-// meant are the signals that hobd does something about.
-var meant = []os.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGCHLD, syscall.SIGQUIT, syscall.SIGABRT}
+// requests are the signals by which somebody wants something of hobd.
+var requests = []os.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGABRT}
 
 // catch catches those that mean something. Never signal.Ignore: SIG_IGN is inherited by services, whereas a
 // caught signal is reset to its default by exec (signal(7)); also SIGHUP that nohup, or SIGINT that
 // a shell's "&", made this process ignore.
 func catch() *signals {
-	s := &signals{c: make(chan os.Signal, 64), ended: make(chan struct{})}
-	signal.Notify(s.c, meant...)
+	s := &signals{c: make(chan os.Signal, 64), child: make(chan os.Signal, 1), rest: make(chan os.Signal), ended: make(chan struct{})}
+	signal.Notify(s.c, requests...)
+	signal.Notify(s.child, syscall.SIGCHLD)
 	return s
 }
 
@@ -36,7 +39,7 @@ func (s *signals) catchRest() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.over {
-		signal.Notify(s.c)
+		signal.Notify(s.rest)
 	}
 }
 
@@ -49,13 +52,17 @@ type reactions struct {
 	foreground bool   // INT stops it, too
 	terminal   bool   // a person started it: HUP stops it, too
 	log        *slog.Logger
+
+	stopping bool // it was asked for
 }
 
 // end lets every signal have its default action again, and returns when those that came before were handled.
 func (s *signals) end() {
 	s.mu.Lock()
 	s.over = true
-	signal.Stop(s.c) // nothing is sent to c after it
+	for _, c := range []chan os.Signal{s.c, s.child, s.rest} {
+		signal.Stop(c) // nothing is sent to it after that
+	}
 	s.mu.Unlock()
 	close(s.c)
 	<-s.ended
@@ -64,32 +71,38 @@ func (s *signals) end() {
 // serve handles signals until end.
 func (s *signals) serve(r reactions) {
 	defer close(s.ended)
-	stopping := false
-	for sig := range s.c {
-		switch sig {
-		case syscall.SIGCHLD:
+	for {
+		select {
+		case <-s.child:
 			r.child()
-		case syscall.SIGQUIT, syscall.SIGABRT: // a service manager sends the latter to what does not answer: systemd.service(5), WatchdogSignal=
-			dump()
-		case syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP:
-			if sig == syscall.SIGHUP && !r.terminal {
-				go r.reload()
-				continue
-			}
-			if sig == syscall.SIGINT && !r.foreground {
-				r.log.Debug("signal", "name", sig.String())
-				continue
-			}
-			if stopping {
-				select {
-				case r.hurry <- struct{}{}:
-				default:
+		case sig, open := <-s.c:
+			if !open {
+				if len(s.child) > 0 {
+					r.child()
 				}
-				continue
+				return
 			}
-			stopping = true
-			r.stop(sig.String())
+			r.react(sig)
 		}
+	}
+}
+
+func (r *reactions) react(sig os.Signal) {
+	switch {
+	case sig == syscall.SIGQUIT, sig == syscall.SIGABRT: // a service manager sends the latter to what does not answer: systemd.service(5), WatchdogSignal=
+		dump()
+	case sig == syscall.SIGHUP && !r.terminal:
+		go r.reload()
+	case sig == syscall.SIGINT && !r.foreground:
+		r.log.Debug("signal", "name", sig.String())
+	case r.stopping:
+		select {
+		case r.hurry <- struct{}{}:
+		default:
+		}
+	default:
+		r.stopping = true
+		r.stop(sig.String())
 	}
 }
 
