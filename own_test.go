@@ -342,7 +342,8 @@ func TestManyStreamsLeaveNothing(t *testing.T) {
 	all.Wait()
 	eventually(t, "everything is given back", func() bool {
 		st, now := status()
-		return st.Connections == 1 && now.Files <= before.Files && now.Goroutines <= before.Goroutines+1
+		// What watches the place may have been started, but not have begun, when it was counted first.
+		return st.Connections == 1 && now.Files <= before.Files+1 && now.Goroutines <= before.Goroutines+1
 	})
 }
 

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -153,8 +154,23 @@ func TestBridgeEndsWhenNobodyReads(t *testing.T) {
 		write(t, b.peer, "x")
 		b.shows("x")
 		b.stopsReading()
-		write(t, b.peer, "y")
+		// Not once: a child that another test forks has the pipe, too, until its exec.
+		ended := make(chan struct{})
+		var more sync.WaitGroup
+		more.Go(func() {
+			for {
+				select {
+				case <-ended:
+					return
+				default:
+				}
+				_, _ = io.WriteString(b.peer, "y")
+				time.Sleep(10 * time.Millisecond)
+			}
+		})
 		b.exits(3)
+		close(ended)
+		more.Wait()
 		require.Equal(t, "heard ", b.words())
 	})
 }

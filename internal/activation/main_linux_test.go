@@ -3,6 +3,7 @@ package activation
 import (
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -99,18 +100,24 @@ func places(t *testing.T) map[string][2]string {
 		"any":  {"tcp", strings.Replace(port(t, "127.0.0.1"), "127.0.0.1", "0.0.0.0", 1)},
 	}
 	if l, err := net.Listen("tcp", "[::1]:0"); err == nil {
-		all["tcp6"] = [2]string{"tcp", l.Addr().String()}
 		l.Close()
+		all["tcp6"] = [2]string{"tcp", port(t, "[::1]")}
 		all["any6"] = [2]string{"tcp", strings.Replace(port(t, "[::1]"), "[::1]", "[::]", 1)}
 	}
 	return all
 }
 
+// port is none of those that port 0 and connect(2) draw from, ip_local_port_range.
 func port(t *testing.T, host string) string {
-	l, err := net.Listen("tcp", host+":0")
-	require.NoError(t, err)
-	defer l.Close()
-	return l.Addr().String()
+	t.Helper()
+	for range 1000 {
+		if l, err := net.Listen("tcp", fmt.Sprintf("%s:%d", host, 12000+rand.IntN(20000))); err == nil {
+			require.NoError(t, l.Close())
+			return l.Addr().String()
+		}
+	}
+	require.Fail(t, "no port is free")
+	return ""
 }
 
 // listen binds a socket, which ends with the test.

@@ -26,9 +26,11 @@ func TestStatReadsAnyCommandName(t *testing.T) {
 	p, err := Start(Spec{Path: path, Args: []string{"sleep", "600"}})
 	require.NoError(t, err)
 	t.Cleanup(func() { end(t, p) })
-	info, err := Stat(p.ID().Pid)
-	require.NoError(t, err)
-	require.Equal(t, name, info.Command)
+	var info Info
+	eventually(t, func() bool { // execve(2) closes our descriptors, which ends Start, before it gives the process its name
+		info, err = Stat(p.ID().Pid)
+		return err == nil && info.Command == name
+	}, "it has its name")
 	require.Equal(t, os.Getpid(), info.PPid)
 	require.Equal(t, p.ID().Start, info.Start)
 }

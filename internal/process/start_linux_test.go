@@ -93,7 +93,7 @@ func TestChildLeadsItsSessionAndGroup(t *testing.T) {
 	require.Equal(t, info.Pid, info.Session)
 	require.Equal(t, info.Pid, info.Group)
 	require.Equal(t, os.Getpid(), info.PPid)
-	require.Equal(t, "sleep", info.Command)
+	eventually(t, func() bool { info, err = Stat(p.ID().Pid); return err == nil && info.Command == "sleep" }, "it has its name")
 }
 
 func TestChildGetsDirArgsAndEnvironment(t *testing.T) {

@@ -56,9 +56,10 @@ func TestStepIsGoneOnceTheProgramRuns(t *testing.T) {
 	for _, extra := range [][]Extra{{{FD: 3, File: sock}}, {{FD: 3, File: sock}, {FD: 11, File: sock}, {FD: 12, File: sock}}} {
 		p := start(t, viaStep(t, Spec{Lock: lock, Extra: extra}), "sleep", "600")
 		pid := strconv.Itoa(p.ID().Pid)
-		line, err := os.ReadFile("/proc/" + pid + "/cmdline")
-		require.NoError(t, err)
-		require.Equal(t, "sleep\x00600\x00", string(line))
+		eventually(t, func() bool {
+			line, err := os.ReadFile("/proc/" + pid + "/cmdline")
+			return err == nil && string(line) == "sleep\x00600\x00"
+		}, "it has its arguments")
 		want := map[int]string{0: os.DevNull, 1: os.DevNull, 2: os.DevNull, LockDescriptor: lock.Name()}
 		for _, x := range extra {
 			want[x.FD] = sock.Name()

@@ -34,7 +34,18 @@ func TestTerminateEndsTheWholeTree(t *testing.T) {
 	require.NoError(t, err)
 	require.ElementsMatch(t, []string{"leader", "ignores", "obeys", "setsid", "setsid-ignores", "marked", "stray", "strays-kid"}, g.names(tree))
 
-	killed, err := g.Terminate(t.Context(), Stop{Signal: unix.SIGTERM, Grace: 300 * time.Millisecond, Holders: h})
+	// Those who obey are not killed, however long they take.
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go func() {
+		for _, name := range []string{"leader", "obeys", "setsid", "marked", "strays-kid"} {
+			for g.ids[name].Alive() {
+				time.Sleep(time.Millisecond)
+			}
+		}
+		cancel()
+	}()
+	killed, err := g.Terminate(ctx, Stop{Signal: unix.SIGTERM, Grace: patience, Holders: h})
 	require.NoError(t, err)
 	require.ElementsMatch(t, []string{"ignores", "setsid-ignores", "stray"}, g.names(killed))
 	for name, id := range g.ids {

@@ -73,12 +73,15 @@ func (h *house) slowly(until func(*link) <-chan struct{}) {
 	p := New(nil, nil)
 	p.dial = func(ctx context.Context) (net.Conn, error) {
 		c, err := h.reach(ctx)
+		if err != nil {
+			return nil, err
+		}
 		p.mu.Lock()
 		l := slices.Collect(maps.Keys(p.links))[0]
 		p.mu.Unlock()
 		select {
 		case <-until(l):
-			return c, err
+			return c, nil
 		case <-ctx.Done():
 			c.Close()
 			return nil, ctx.Err()

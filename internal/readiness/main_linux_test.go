@@ -3,6 +3,7 @@ package readiness
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/signal"
@@ -94,8 +95,9 @@ func target(p *process.Process) Target {
 	}}
 }
 
+// freeAddr is of the loopback's many addresses one that nobody else uses.
 func freeAddr(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", fmt.Sprintf("127.%d.%d.%d:0", 1+rand.IntN(250), rand.IntN(250), 1+rand.IntN(250)))
 	require.NoError(t, err)
 	defer l.Close()
 	return l.Addr().String()

@@ -70,7 +70,7 @@ type report struct {
 func playSentry([]string) {
 	p, err := Take()
 	must(err)
-	p.patience = time.Second
+	p.patience = 5 * time.Second
 	r := report{End: p.Watch()}
 	r.Kept, r.Writers = p.Kept(), p.Writers()
 	if r.End != Dismissed {

@@ -16,9 +16,11 @@ func TestKilledWriterLosesNothing(t *testing.T) {
 	if testing.Short() {
 		lines = 20_000
 	}
-	kills := killAgainAndAgain(t, place(t), lines, 256<<10)
-	require.Greater(t, kills, lines/20_000)
-	t.Logf("%d lines, writer killed %d times", lines, kills)
+	kills := 0
+	for kills <= lines/20_000 {
+		kills += killAgainAndAgain(t, place(t), lines, 256<<10)
+	}
+	t.Logf("writer killed %d times", kills)
 }
 
 // With a segment every 40 or 300 lines, nearly every kill is near a rotation, and many are

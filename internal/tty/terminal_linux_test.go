@@ -73,7 +73,7 @@ func TestLogHasTheLineEndsThatWereMeant(t *testing.T) {
 }
 
 func TestResizeIsSeen(t *testing.T) {
-	term, _, log, _ := run(t, `trap 'stty size' WINCH; stty size; while :; do read x || :; done`)
+	term, _, log, _ := run(t, `trap 'stty size' WINCH; stty size; while :; do sleep 0.02; done`)
 	log.waitFor(t, "40 120\n")
 	require.NoError(t, term.Resize(50, 100))
 	log.waitFor(t, "50 100\n")
@@ -191,7 +191,7 @@ func TestCloseHangsUp(t *testing.T) {
 func TestWriteGivesUpOnWhoReadsNothing(t *testing.T) {
 	term, _, log, _ := run(t, `stty raw -echo; echo up; exec sleep 1000`)
 	log.waitFor(t, "up")
-	term.patience = time.Millisecond
+	term.patience = 100 * time.Millisecond
 	n, err := term.Write(make([]byte, 1<<20))
 	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 	require.Less(t, n, 1<<20)
