@@ -15,7 +15,7 @@ var (
 	statusMethod = ipc.Method[struct{}, Status]{Name: "hob.status",
 		Doc: "Describes the daemon that answers."}
 	stopMethod = ipc.Method[struct{}, struct{}]{Name: "hob.stop",
-		Doc: "Asks the daemon to stop what it runs and to leave; it has left when the lock is free."}
+		Doc: "Asks the daemon to stop what it runs and to leave; it has left when the lock is free. One that already leaves what it runs for the next daemon answers draining."}
 	upgradeMethod = ipc.Method[upgradeParams, upgradeResult]{Name: "hob.upgrade",
 		Doc: "Asks the daemon to become the program that is named, in place, and answers when it has; that program is tried first. A daemon that can't do that retires, if nobody else has a session, and says so."}
 )

@@ -273,6 +273,9 @@ func (d *dialer) explain(ctx context.Context, err error) error {
 	}
 	out := verdictError(d.inst, r)
 	out.Err = context.Cause(ctx)
+	if answers {
+		out.Hint = "" // there is nothing wrong with it
+	}
 	if errors.Is(out.Err, context.DeadlineExceeded) && (answers || r.Verdict != probe.Unresponsive) {
 		out.Code = "timeout"
 	}

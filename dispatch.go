@@ -143,7 +143,11 @@ func (s *server) builtins() *ipc.Mux {
 		return probe.RetireReply{}, nil
 	})
 	stopMethod.Bind(m, func(context.Context, struct{}) (struct{}, error) {
-		return struct{}{}, wireError(s.stops.ask(stopRequest{Reason: "asked to stop"}))
+		err := s.stops.ask(stopRequest{Reason: "asked to stop"})
+		if err != nil {
+			s.conns.drain(s.stops.pending().Reason) // the next hello is not welcome: who is told to come again waits for the next daemon
+		}
+		return struct{}{}, wireError(err)
 	})
 	statusMethod.Bind(m, func(context.Context, struct{}) (Status, error) { return s.status(), nil })
 	upgradeMethod.Bind(m, s.upgradeCall)

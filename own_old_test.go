@@ -33,6 +33,7 @@ func TestOneThatAnswersInTheEnd(t *testing.T) {
 	var e *Error
 	require.ErrorAs(t, d.explain(ctx, ctx.Err()), &e)
 	require.Equal(t, "timeout", e.Code)
+	require.Empty(t, e.Hint)
 	require.ErrorIs(t, e, context.DeadlineExceeded)
 }
 

@@ -18,15 +18,15 @@ type stops struct {
 	taken bool
 }
 
-// ask is an error when the daemon leaves already, and leaves running what this request would have stopped.
+// ask is an error when the daemon is to leave running what this request would have stopped, and that can't be changed any more.
 func (s *stops) ask(r stopRequest) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	more := s.want != nil && s.want.Keep && !r.Keep
+	if more && (s.taken || s.want.Yield) {
+		return &Error{Code: "draining", Message: "stop the daemon: it is leaving what it runs for the next one: " + s.want.Reason}
+	}
 	if s.taken {
-		if more {
-			return &Error{Code: "draining", Message: "stop the daemon: it is leaving what it runs for the next one: " + s.want.Reason}
-		}
 		return nil
 	}
 	if s.want == nil || more {

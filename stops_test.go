@@ -31,4 +31,9 @@ func TestStopAsksForMore(t *testing.T) {
 		require.Equal(t, "draining", e.Code)
 		require.ErrorContains(t, err, "leaving what it runs for the next one: retire")
 	}
+	s := stops{asked: make(chan struct{}, 1)}
+	yield := stopRequest{Reason: "another rules", Keep: true, Yield: true}
+	require.NoError(t, s.ask(yield))
+	require.Error(t, s.ask(all), "what runs is the other one's")
+	require.Equal(t, yield, *s.pending())
 }

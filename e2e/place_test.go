@@ -259,13 +259,15 @@ func TestHalfMadeSocketsAreSwept(t *testing.T) {
 	w.ok("daemon", "start")
 	w.ok("daemon", "stop")
 	for _, dir := range []string{"notify", "sock"} {
-		for _, name := range []string{"web.new-123-0", "web.new-1"} { // the second is one of a service
+		for _, name := range []string{".123.new-web", ".web.7b.1", "web.new-1-2"} { // the last is a service's
 			require.NoError(t, os.WriteFile(w.inst().Path(dir, name), nil, 0o600))
 		}
 	}
 	w.ok("daemon", "start")
 	for _, dir := range []string{"notify", "sock"} {
-		require.NoFileExists(t, w.inst().Path(dir, "web.new-123-0"))
-		require.FileExists(t, w.inst().Path(dir, "web.new-1"))
+		entries, err := os.ReadDir(w.inst().Path(dir))
+		require.NoError(t, err)
+		require.Len(t, entries, 1)
+		require.Equal(t, "web.new-1-2", entries[0].Name())
 	}
 }

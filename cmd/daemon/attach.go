@@ -18,11 +18,7 @@ const (
 
 // serviceAttach sends what a service writes to its terminal, until that ends.
 func (d *daemon) serviceAttach(ctx context.Context, r *hob.Request, p api.AttachParams) (api.ServicesResult, error) {
-	began, err := d.sup.Status(p.Name)
-	if err != nil {
-		return api.ServicesResult{}, d.unknown(err, []string{p.Name})
-	}
-	t, err := d.sup.Terminal(p.Name)
+	t, began, err := d.sup.Terminal(p.Name)
 	if err != nil {
 		return api.ServicesResult{}, d.unknown(err, []string{p.Name})
 	}
@@ -71,7 +67,7 @@ func (d *daemon) serviceInput(_ context.Context, p api.InputParams) (none api.No
 	if len(p.Data) > maxInput {
 		return none, &hob.Error{Code: api.CodeUsage, Message: fmt.Sprintf("%d bytes at once: more than %d", len(p.Data), maxInput)}
 	}
-	t, err := d.sup.Terminal(p.Name)
+	t, _, err := d.sup.Terminal(p.Name)
 	if err == nil {
 		_, err = t.Write(p.Data)
 	}
@@ -82,7 +78,7 @@ func (d *daemon) serviceResize(_ context.Context, p api.AttachParams) (none api.
 	if p.Rows < 1 || p.Rows > math.MaxUint16 || p.Cols < 1 || p.Cols > math.MaxUint16 {
 		return none, &hob.Error{Code: api.CodeUsage, Message: fmt.Sprintf("%d rows, %d columns: not the size of a terminal", p.Rows, p.Cols)}
 	}
-	t, err := d.sup.Terminal(p.Name)
+	t, _, err := d.sup.Terminal(p.Name)
 	if err == nil {
 		err = t.Resize(uint16(p.Rows), uint16(p.Cols))
 	}

@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -219,7 +220,7 @@ func (d *daemon) directories() error {
 	return nil
 }
 
-// sweep removes what a hobd that was killed has not given its name yet.
+// sweep removes the sockets that a hobd was killed before it gave them their names: until then those begin with a dot, as no service's name does.
 func (d *daemon) sweep() error {
 	state, err := d.inst.OpenState(false)
 	if err != nil {
@@ -236,7 +237,12 @@ func (d *daemon) sweep() error {
 		if err != nil {
 			return err
 		}
-		err = instance.Sweep(sub)
+		names, err := sub.Readdirnames(-1)
+		for _, name := range names {
+			if strings.HasPrefix(name, ".") {
+				err = errors.Join(err, instance.Remove(sub, name))
+			}
+		}
 		sub.Close()
 		if err != nil {
 			return err

@@ -60,7 +60,7 @@ type reactions struct {
 func (s *signals) end() {
 	s.mu.Lock()
 	s.over = true
-	for _, c := range []chan os.Signal{s.c, s.child, s.rest} {
+	for _, c := range []chan os.Signal{s.rest, s.child, s.c} { // in this order: else rest alone could get a request
 		signal.Stop(c) // nothing is sent to it after that
 	}
 	s.mu.Unlock()

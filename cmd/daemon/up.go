@@ -57,8 +57,10 @@ func (d *daemon) projectUp(ctx context.Context, r *hob.Request, p api.UpParams) 
 	for _, s := range start {
 		plan.Start = append(plan.Start, s.Name)
 	}
+	quiet := func() {}
 	if p.Progress {
-		defer d.forward(r, func(name string) bool { return slices.Contains(plan.Start, name) })()
+		quiet = d.forward(r, func(name string) bool { return slices.Contains(plan.Start, name) })
+		defer quiet()
 	}
 	d.settings(project)
 	all, err := d.sup.Apply(ctx, plan)
@@ -66,9 +68,10 @@ func (d *daemon) projectUp(ctx context.Context, r *hob.Request, p api.UpParams) 
 	if err != nil && !errors.As(err, &died) {
 		return api.UpResult{}, err
 	}
+	quiet() // so what is answered is newer than what was told
 	// One that was up when it was its turn may have failed since, and be why another one has.
 	for i, st := range all {
-		if now, err := d.sup.Status(st.Name); err == nil && now.State == service.Failed {
+		if now, err := d.sup.Status(st.Name); err == nil && now.State != service.Stopped {
 			all[i] = now
 		}
 	}

@@ -107,11 +107,11 @@ func places(t *testing.T) map[string][2]string {
 	return all
 }
 
-// port is none of those that port 0 and connect(2) draw from, ip_local_port_range.
+// port is none of those that port 0 and connect(2) draw from, ip_local_port_range, nor of those of other tests.
 func port(t *testing.T, host string) string {
 	t.Helper()
 	for range 1000 {
-		if l, err := net.Listen("tcp", fmt.Sprintf("%s:%d", host, 12000+rand.IntN(20000))); err == nil {
+		if l, err := net.Listen("tcp", fmt.Sprintf("%s:%d", host, 10000+rand.IntN(2000))); err == nil {
 			require.NoError(t, l.Close())
 			return l.Addr().String()
 		}

@@ -73,13 +73,14 @@ func (s *Socket) bindAside(path string) (err error) {
 
 var asides atomic.Uint64
 
-// asideOf is a name beside path, that of a temporary file where there is room for it, and no longer than path where that is at its limit.
+// asideOf is a name beside path, no longer than it where that is at its limit.
 func asideOf(path string) string {
-	n := asides.Add(1)
-	if name := fmt.Sprintf("%s.new-%d-%x", path, os.Getpid(), n); len(name) <= maxPath {
-		return name
+	name := fmt.Sprintf(".%x.%x", os.Getpid(), asides.Add(1))
+	dir := filepath.Dir(path)
+	if base := filepath.Base(path); len(dir)+1+len(name)+len(base) <= maxPath {
+		name = "." + base + name
 	}
-	return filepath.Join(filepath.Dir(path), fmt.Sprintf(".%x.%x", os.Getpid(), n))
+	return filepath.Join(dir, name)
 }
 
 // free returns nil when nobody listens at the path and nothing is there but perhaps a socket that nobody has any more.

@@ -36,7 +36,8 @@ type serviceTable struct {
 	// A socket that hobd holds for it, through restarts and crashes: `"host:port"`, `"unix:PATH"` or a table. The service gets it as
 	// descriptor 3, as sd_listen_fds(3) has it.
 	Listen listenTable `toml:"listen"`
-	// It is stopped after this long without a connection and without a lease. With `listen`, `hob up` binds its socket only, and each
+	// It is stopped after this long without a connection and without a lease; who has one has three seconds more to come back when hobd was
+	// killed or replaced. With `listen`, `hob up` binds its socket only, and each
 	// time the first connection starts it.
 	Idle duration `toml:"idle"`
 	// Which ends are followed by another start: none, those that are failures, or all.

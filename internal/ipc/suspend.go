@@ -96,7 +96,9 @@ func (g *gate) open() {
 	defer g.mu.Unlock()
 	if g.wanted {
 		g.wanted = false
-		_ = g.kick(time.Time{})
+		if g.kicked {
+			_ = g.kick(time.Time{})
+		}
 		close(g.resumed)
 	}
 }

@@ -50,9 +50,17 @@ func newSnapshot(all []Info) *snapshot {
 }
 
 // openFilesOf reads the descriptors of a process. Until execve has closed them a child of ours has all of our descriptors,
-// also those of another tree that we happen to have open, and would be taken for a member of that: of a child, those that are
-// to be closed are left out (TestForkedChildIsNoHolder).
-func openFilesOf(info Info) openFiles { return readOpenFiles(info.Pid, info.PPid == os.Getpid()) }
+// also those of another tree that we happen to have open, and would be taken for a member of that: those that are
+// to be closed are left out (TestForkedChildIsNoHolder). execve gives a process its name after that, so one with
+// another name than ours has what it wants to have (TestStrayThatClosesOnExecIsFound).
+func openFilesOf(info Info) openFiles {
+	return readOpenFiles(info.Pid, info.PPid == os.Getpid() && info.Command == ownName())
+}
+
+var ownName = sync.OnceValue(func() string {
+	self, _ := Stat(os.Getpid())
+	return self.Command
+})
 
 // marks returns the marks in the environment given at exec; one, as a rule.
 func (e *entry) marks() (marks []string) {

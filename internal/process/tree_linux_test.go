@@ -2,6 +2,7 @@ package process
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -26,6 +27,25 @@ func TestReaderOfTheOutputIsNoMember(t *testing.T) {
 	require.Len(t, tree, 1)
 	require.Equal(t, writer.ID().Pid, tree[0].Pid)
 	require.True(t, reader.ID().Alive())
+}
+
+// A runtime may mark all that it was started with, so that its own children get nothing of it; Node does.
+func TestStrayThatClosesOnExecIsFound(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("perl"); err != nil {
+		t.Skip("no perl: ", err)
+	}
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	require.NoError(t, unix.Mkfifo(fifo, 0o600))
+	output, err := os.OpenFile(fifo, os.O_RDWR, 0)
+	require.NoError(t, err)
+	defer output.Close()
+	p := start(t, Spec{Output: output}, "perl", "-MFcntl", "-e", "fcntl($_, F_SETFD, FD_CLOEXEC) for \\*STDERR, \\*STDOUT; sleep 600")
+	eventually(t, func() bool { return closesOnExec(p.ID().Pid, "1") }, "it has marked them")
+	tree, err := Remains("").Tree(holders(t, output))
+	require.NoError(t, err)
+	require.Len(t, tree, 1)
+	require.Equal(t, p.ID().Pid, tree[0].Pid)
 }
 
 // While this process has another tree's lock open, each child that it forks has it too, until execve.

@@ -125,9 +125,8 @@ func TestLineOfThisRunOnly(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, w.Drain(t.Context()))
 	from := w.Position()
-	r := service.Readiness{Log: "^ready$", Timeout: 200 * time.Millisecond}
-	require.Error(t, wait(t, r, Target{Log: log, From: from}))
-	require.NoError(t, wait(t, r, Target{Log: log, From: servicelog.Position{}}))
+	require.Error(t, wait(t, service.Readiness{Log: "^ready$", Timeout: 200 * time.Millisecond}, Target{Log: log, From: from}))
+	require.NoError(t, wait(t, service.Readiness{Log: "^ready$"}, Target{Log: log, From: servicelog.Position{}}))
 	_, err = out.WriteString("not\nready\n")
 	require.NoError(t, err)
 	require.NoError(t, wait(t, service.Readiness{Log: "^ready$"}, Target{Log: log, From: from}))

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -32,7 +33,7 @@ func Listen(path string) (*Socket, error) {
 	if len(path) > maxPath {
 		return listenAbstract(path)
 	}
-	temp := fmt.Sprintf("%s.new-%d-0", path, os.Getpid()) // which a later manager can tell from a service's when this one is killed here
+	temp := fmt.Sprintf("%s/.%d.new-%s", filepath.Dir(path), os.Getpid(), filepath.Base(path))
 	s, err := bind(temp)
 	if err != nil {
 		return nil, err

@@ -185,13 +185,6 @@ func TestDoorOfAKilledSentryGoes(t *testing.T) {
 	k.Sync()
 	k.Close(false)
 	require.NoFileExists(t, o.Door)
-
-	o.FIFOs = func() map[string]string { return nil }
-	require.NoError(t, os.WriteFile(o.Door, nil, 0o600))
-	k = Keep(o)
-	k.Sync()
-	k.Close(true)
-	require.NoFileExists(t, o.Door, "there was nothing to keep")
 }
 
 // TestManyFilesComeThrough: all of them, each under its name, and none is left open on this side.

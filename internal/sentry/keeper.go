@@ -60,7 +60,6 @@ type Keeper struct {
 	// The rest is the loop's own.
 	kept   kept
 	child  *child // nil: none runs
-	looked bool
 	wanted bool
 	idle   time.Time // since when there is nothing to keep; zero: there is
 	fails  int       // sentries in a row that ended soon, or could not be started
@@ -173,7 +172,6 @@ func (k *Keeper) loop() {
 
 // look compares what there is to keep with what is kept.
 func (k *Keeper) look() {
-	k.looked = true
 	fifos := k.o.FIFOs()
 	var files map[string]*os.File
 	if k.o.Files != nil {
@@ -324,7 +322,7 @@ func (k *Keeper) end(leave bool) {
 		}
 	case k.child != nil:
 		k.dismiss()
-	case !leave || k.looked:
+	case !leave:
 		k.removeDoor() // of a sentry that was killed
 	}
 	k.kept.close()

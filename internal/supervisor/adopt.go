@@ -221,6 +221,7 @@ func (v *svc) adopted(p *process.Process) {
 			v.sup.o.Log.Error("let an adopted service go on", "service", v.name, "err", err)
 		}
 	}
+	v.front.needed = time.Now().Add(reunion)
 	switch {
 	case v.st.State == service.Stopping:
 		v.resumeStop()
@@ -234,7 +235,6 @@ func (v *svc) adopted(p *process.Process) {
 	if v.st.State.Serving() {
 		v.proveLater()
 		v.lookLater()
-		v.front.needed = v.front.needed.Add(reunion)
 		v.keepChecking()
 	}
 	v.sup.o.Log.Info("adopted", "service", v.name, "pid", v.st.Pid, "state", string(v.st.State))
@@ -242,7 +242,7 @@ func (v *svc) adopted(p *process.Process) {
 
 // reunion is how long an adopted service is not idle, beside its own time: who has a lease has lost it with the daemon before, and asks for
 // another one.
-const reunion = time.Second
+const reunion = 3 * time.Second
 
 // missed is a run that is not there any more: it ended while no daemon looked.
 func (v *svc) missed(found []process.Marked, err error) (again bool) {

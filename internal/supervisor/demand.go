@@ -59,7 +59,9 @@ func (v *svc) lookLater() {
 		return
 	}
 	v.looking = v.st.Generation
-	v.front.needed = time.Now()
+	if now := time.Now(); now.After(v.front.needed) {
+		v.front.needed = now
+	}
 	v.lookIn()
 }
 

@@ -5,6 +5,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/hobworks/hob/internal/service"
 	"github.com/hobworks/hob/internal/tty"
 )
 
@@ -82,18 +83,18 @@ func (v *svc) closeTerminal() {
 }
 
 // Terminal is that of a service that runs. The error is ErrNoTerminal or ErrNotRunning.
-func (s *Supervisor) Terminal(name string) (*tty.Terminal, error) {
+func (s *Supervisor) Terminal(name string) (t *tty.Terminal, of service.Status, err error) {
 	v, err := s.get(name)
 	if err != nil {
-		return nil, err
+		return nil, of, err
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	switch {
 	case !v.pub.TTY:
-		return nil, fmt.Errorf("service %q: %w", name, ErrNoTerminal)
+		return nil, of, fmt.Errorf("service %q: %w", name, ErrNoTerminal)
 	case v.pubTerm == nil || !v.pub.State.Alive():
-		return nil, fmt.Errorf("service %q: %w (%s)", name, ErrNotRunning, v.pub.State)
+		return nil, of, fmt.Errorf("service %q: %w (%s)", name, ErrNotRunning, v.pub.State)
 	}
-	return v.pubTerm.Terminal, nil
+	return v.pubTerm.Terminal, v.pub, nil
 }
