@@ -261,7 +261,8 @@ func (s *server) serve(ctx context.Context) error {
 	}
 	for _, step := range s.steps() {
 		err := step.do(ctx)
-		if ctx.Err() != nil && s.left == nil { // else there is something that has to be stopped in good order
+		// Else there is something that has to be stopped in good order: what runs, or who was welcomed.
+		if ctx.Err() != nil && s.left == nil && !(step.stage == "publish" && err == nil) {
 			err = spawn.ErrTerminated // also where the step has failed because of that
 		}
 		if err != nil {

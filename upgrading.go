@@ -105,10 +105,13 @@ func (u *upgrader) failedJustNow(program string) *Error {
 	return u.outcome.Error
 }
 
-// unyield is for when nothing came of it.
+// unyield is for when nothing came of it. Who waits for it is told the outcome.
 func (u *upgrader) unyield() {
 	u.umu.Lock()
 	defer u.umu.Unlock()
+	if !isClosed(u.yield) {
+		close(u.yield)
+	}
 	u.yield = make(chan struct{})
 }
 
@@ -151,6 +154,9 @@ func (s *server) upgradeCall(ctx context.Context, p upgradeParams) (r upgradeRes
 	case <-ctx.Done():
 		return r, ctx.Err()
 	}
+	if isClosed(yield) { // of two channels that are ready, select takes any
+		return r, ipc.ErrAgain
+	}
 	if e := s.failedJustNow(p.Program); e != nil && !p.Explicit {
 		return r, wireError(e)
 	}
@@ -160,6 +166,8 @@ func (s *server) upgradeCall(ctx context.Context, p upgradeParams) (r upgradeRes
 	}
 	select {
 	case s.requests <- upgradeRequest{p.Program, p.Build, p.Nonce}:
+	case <-yield:
+		return r, ipc.ErrAgain
 	case <-ctx.Done():
 		return r, ctx.Err()
 	}

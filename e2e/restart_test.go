@@ -127,6 +127,23 @@ func TestStopEndsTheBackOff(t *testing.T) {
 	require.Equal(t, runs, w.read("runs"))
 }
 
+// TestWaitForANeedOutlivesTheDaemon: a service that is to be started again as soon as what it needs is back is, by the next hobd, too.
+func TestWaitForANeedOutlivesTheDaemon(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.toml("[services]\ndb.run = 'sleep 1000'\nweb = { run = 'sleep 1000', needs = ['db'], restart = 'always' }\n")
+	w.ok("up")
+	w.ok("stop", "db")
+	w.kill(w.list()["web"].Pid, syscall.SIGKILL)
+	w.eventually("it waits", func() bool { return w.list()["web"].State == "waiting" })
+	was := w.pid()
+	w.kill(was, syscall.SIGKILL)
+	w.back(was)
+	require.Equal(t, "waiting", w.list()["web"].State, w.daemonLog())
+	w.ok("start", "db")
+	w.eventually("it runs again", func() bool { return w.list()["web"].State == "running" })
+}
+
 // TestEndedWhileNobodyLooked: hobd and what watches over it are killed, then the service ends; the next hobd
 // knows how it ended and does what the policy says.
 func TestEndedWhileNobodyLooked(t *testing.T) {

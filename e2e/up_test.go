@@ -127,6 +127,19 @@ func TestUpStartsEachWhenItsNeedsAreReady(t *testing.T) {
 	require.Less(t, at("stop api"), at("stop cache"))
 }
 
+// TestWaitingServiceHearsOfNewNeeds: one that waits for what the file says no more is started.
+func TestWaitingServiceHearsOfNewNeeds(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const db = "[services.db]\nrun = ['sleep', '1000']\nready = { log = '^never$', timeout = '1h' }\n[services.web]\nrun = ['sleep', '1000']\n"
+	w.toml(db + "needs = ['db']\n")
+	w.ok("up", "--no-wait")
+	w.eventually("it waits", func() bool { return w.list()["web"].State == "waiting" })
+	w.toml(db)
+	w.ok("up", "web", unhurried)
+	require.Equal(t, "running", w.list()["web"].State)
+}
+
 // TestUpByNameStartsWhatItNeeds and nothing else.
 func TestUpByNameStartsWhatItNeeds(t *testing.T) {
 	t.Parallel()

@@ -26,7 +26,7 @@ func TestKilledWriterLosesNothing(t *testing.T) {
 // With a segment every 40 or 300 lines, nearly every kill is near a rotation, and many are
 // in one.
 func TestKilledRotationLosesNothing(t *testing.T) {
-	enough := 200
+	enough := 60
 	if testing.Short() {
 		enough = 20
 	}

@@ -161,6 +161,9 @@ func (v *svc) adjust(ev event) {
 	if v.st.State == service.Idle {
 		v.rested()
 	}
+	if v.st.State == service.Waiting {
+		v.nudge() // what it needs may be something else now
+	}
 	v.lookLater()
 	v.keepChecking()
 }
