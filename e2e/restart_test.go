@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -125,6 +126,43 @@ func TestStopEndsTheBackOff(t *testing.T) {
 	w.ok("daemon", "start")
 	require.Equal(t, "stopped", w.list()["web"].State)
 	require.Equal(t, runs, w.read("runs"))
+}
+
+// dallying is a service that ends upon TERM only when the project has a file "gate".
+const dallying = `trap 'while :; do [ -e gate ] && exit; sleep 0.02; done' TERM; while :; do sleep 0.02; done`
+
+// TestRestartOutlivesTheDaemon: what was stopped to be started again is started by the next hobd, whatever became of the caller.
+func TestRestartOutlivesTheDaemon(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.ok("run", "web", "--", "sh", "-c", dallying)
+	before, was := w.list()["web"], w.pid()
+	call := w.background("restart", "web")
+	w.eventually("it is stopping", func() bool { return w.list()["web"].State == "stopping" })
+	w.kill(was, syscall.SIGKILL)
+	<-call
+	w.back(was)
+	w.touch("gate")
+	w.eventually("it runs again", func() bool { s := w.list()["web"]; return s.State == "running" && s.Pid != before.Pid })
+	require.Len(t, runsOf(w.marked("web")), 1)
+}
+
+// TestDaemonStopIsTheEnd: a service that was being restarted is not started by a hobd that leaves, nor is one that somebody wants to run just then.
+func TestDaemonStopIsTheEnd(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.toml("[services.web]\nrun = ['sh', '-c', " + strconv.Quote(dallying) + "]\nstop.timeout = '10m'\n")
+	w.ok("up")
+	restart := w.follow("restart", "web")
+	w.eventually("it is stopping", func() bool { return w.list()["web"].State == "stopping" })
+	restart.signal(syscall.SIGKILL)
+	pid := w.pid()
+	w.kill(pid, syscall.SIGTERM)
+	w.eventually("hobd is leaving", func() bool { return strings.Contains(w.daemonLog(), "msg=stopping") })
+	w.touch("gate")
+	w.eventually("hobd has gone", func() bool { return !running(pid) })
+	require.Empty(t, w.marked("web"), w.daemonLog())
+	require.Equal(t, "stopped", w.list()["web"].State)
 }
 
 // TestWaitForANeedOutlivesTheDaemon: a service that is to be started again as soon as what it needs is back is, by the next hobd, too.

@@ -295,7 +295,7 @@ func (d *daemon) stop(ctx context.Context, keep bool) {
 	close(d.leaving)
 	d.boss.stopping(keep)
 	if !keep {
-		d.sup.StopAll(ctx, false)
+		d.sup.End(ctx)
 	}
 	d.guard.leave(keep)
 	d.sup.Close()

@@ -71,6 +71,12 @@ func (s *Supervisor) closure(name string) []service.Need {
 	return out
 }
 
+// End is StopAll for good: nothing is started any more, whoever asks for it, or has asked.
+func (s *Supervisor) End(ctx context.Context) {
+	s.ending.Store(true)
+	s.StopAll(ctx, false)
+}
+
 // StopAll stops every service, each when nothing runs any more that needs it, and at once where there
 // is no such order. It waits until nothing of any is left; when ctx ends there is no more grace. With
 // forget the ad-hoc ones are forgotten, their logs kept.

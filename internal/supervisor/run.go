@@ -255,7 +255,9 @@ func (v *svc) release() {
 	_ = v.proc.Release()
 	v.proc = nil
 	v.st.Pid, v.st.Start = 0, 0
-	v.sup.reaper.Reap()
+	if v.sup.adopted.Load() { // see Supervisor.Reap
+		v.sup.reaper.Reap()
+	}
 }
 
 // clear ends what is left of the last run before the next one begins, so that there are never

@@ -87,6 +87,8 @@ type Supervisor struct {
 	all    map[string]*svc
 	closed bool
 
+	ending atomic.Bool // nothing is started any more
+
 	hub hub
 }
 
@@ -128,7 +130,7 @@ func (s *Supervisor) get(name string) (*svc, error) {
 func (s *Supervisor) obtain(spec service.Spec) (*svc, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
+	if s.closed || s.ending.Load() {
 		return nil, ErrClosed
 	}
 	if v, ok := s.all[spec.Name]; ok {
@@ -249,19 +251,23 @@ func (s *Supervisor) Restart(ctx context.Context, name string, env []string) (se
 	if err != nil {
 		return service.Status{}, err
 	}
-	st, err := v.stop(ctx)
-	if err != nil {
-		return st, err
-	}
-	spec := st.Spec
+	var start event
 	if env != nil {
+		spec := v.status().Spec
 		spec.Env = env
 		if err := spec.CheckArgs(); err != nil {
-			return st, err
+			return v.status(), err
 		}
+		start.spec = &spec
 	}
+	// The start is known before the stop is over: whatever becomes of the caller and of this process, it follows.
+	release, err := v.beginStop(ctx)
+	if err != nil {
+		return v.status(), err
+	}
+	defer release()
 	s.startNeeds(name)
-	return v.start(ctx, event{spec: &spec}, false)
+	return v.start(ctx, start, false)
 }
 
 // Remove forgets a service that does not run, with its log. Some of its tree may be left over

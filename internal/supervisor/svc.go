@@ -129,6 +129,10 @@ func (v *svc) handle(ev event) {
 // classify settles which event this is, where that depends on what only the service knows. The
 // kind is kinds when it is of no consequence any more.
 func (v *svc) classify(ev event) event {
+	if v.sup.ending.Load() && (ev.kind == evStart || ev.kind == evNeeds || ev.kind == evRetry || ev.kind == evConnect) {
+		ev.kind = kinds
+		return ev
+	}
 	switch ev.kind {
 	case evStart, evNeeds:
 		return v.classifyStart(ev)
@@ -250,7 +254,7 @@ func (v *svc) await(ctx context.Context, ok func(service.Status) bool) (service.
 // start begins a run and waits for its verdict. A run that is already there is waited for.
 func (v *svc) start(ctx context.Context, ev event, noWait bool) (service.Status, error) {
 	ev.kind = evStart
-	if !v.send(ev) {
+	if !v.send(ev) || v.sup.ending.Load() { // then it was dropped, perhaps
 		return v.status(), fmt.Errorf("service %q: %w", v.name, ErrClosed)
 	}
 	now := v.status()
@@ -285,10 +289,10 @@ func (v *svc) settled(ctx context.Context, generation int, noWait bool) (service
 // stop asks for the end of the run and waits until nothing of it is left; when ctx ends first
 // there is no more grace, and it waits on.
 func (v *svc) stop(ctx context.Context) (service.Status, error) {
-	if !v.send(event{kind: evStop}) {
-		return v.status(), fmt.Errorf("service %q: %w", v.name, ErrClosed)
+	release, err := v.beginStop(ctx)
+	if err != nil {
+		return v.status(), err
 	}
-	release := context.AfterFunc(ctx, v.noGrace)
 	defer release()
 	st, err := v.await(context.Background(), func(st service.Status) bool { return st.State != service.Stopping })
 	v.mu.Lock()
@@ -297,6 +301,15 @@ func (v *svc) stop(ctx context.Context) (service.Status, error) {
 		err = fmt.Errorf("service %q: %w", v.name, v.left)
 	}
 	return st, err
+}
+
+// beginStop asks for the end of the run. A start that comes while it goes on follows it. When ctx ends before release is called there is no more
+// grace.
+func (v *svc) beginStop(ctx context.Context) (release func() bool, err error) {
+	if !v.send(event{kind: evStop}) {
+		return nil, fmt.Errorf("service %q: %w", v.name, ErrClosed)
+	}
+	return context.AfterFunc(ctx, v.noGrace), nil
 }
 
 // noGrace cuts the grace of the stop that is under way.
