@@ -93,12 +93,28 @@ var steps = []struct {
 	wait   time.Duration
 }{{syscall.SIGQUIT, 3 * time.Second}, {syscall.SIGKILL, 10 * time.Second}}
 
+// leaveTime is how long one that has said that it leaves may take for that.
+const leaveTime = 10 * time.Second
+
+// leaves is false for one that does not.
+func leaves(ctx context.Context, p *process.Process) bool {
+	t := time.NewTimer(leaveTime)
+	defer t.Stop()
+	select {
+	case <-p.Done():
+	case <-ctx.Done():
+	case <-t.C:
+		return false
+	}
+	return true
+}
+
 func evict(ctx context.Context, i instance.Instance, p *process.Process, attempt int64) error {
 	// A stopped process sees neither a request nor SIGQUIT.
 	if err := p.Signal(syscall.SIGCONT); err != nil {
 		return signalError(p, err)
 	}
-	if askToLeave(ctx, i) {
+	if askToLeave(ctx, i) && leaves(ctx, p) {
 		return waitGone(ctx, i, attempt)
 	}
 	for _, s := range steps {

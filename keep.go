@@ -27,7 +27,9 @@ func (s *server) keep(ctx context.Context) {
 	for {
 		changed, stop := s.watch()
 		poll := slowPoll
-		switch mended := s.check(); {
+		switch mended, failed := s.check(); {
+		case failed:
+			changed, poll = nil, fastPoll // what was tried has changed something
 		case changed == nil && mended:
 			poll = soonPoll
 		case changed == nil:
@@ -79,35 +81,35 @@ func (s *server) nudge() {
 	}
 }
 
-// check mends what was removed, and reports whether it was the socket or the pid file. When the lock's path is not our inode any more and
+// check mends what was removed, and reports whether it was the socket or the pid file, or failed to. When the lock's path is not our inode any more and
 // another has the new one, that one rules: we leave and unlink nothing.
-func (s *server) check() (mended bool) {
+func (s *server) check() (mended, failed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.conns.leaving() != "" {
-		return false
+		return false, false
 	}
 	switch err := s.lock.Load().Verify(); {
 	case errors.Is(err, lock.ErrReplaced):
 		if !s.relock() {
-			return false
+			return false, true
 		}
 	case err != nil: // to take it again would fail, since we have it
 		s.log.Error("look at the lock", "err", err)
-		return false
+		return false, true
 	}
 	if s.listener.Published() && s.identityThere() || fault.Mutant("nothing is mended") {
-		return false
+		return false, false
 	}
 	if err := s.republish(); err != nil {
 		s.log.Error("publish the socket again", "err", err)
-		return false
+		return false, true
 	}
 	s.log.Warn("files of the daemon were removed and are back", "dir", s.inst.Dir())
 	if s.o.Heal != nil {
 		s.o.Heal()
 	}
-	return true
+	return true, false
 }
 
 // relock takes the new lock file. The guard is still ours, so no client can be between its guard

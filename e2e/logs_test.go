@@ -176,6 +176,18 @@ func TestFollowBeforeThereIsAnything(t *testing.T) {
 	require.Equal(t, 3, len(f.lines()), f.text())
 }
 
+// TestWaitForALastLineWithoutNewline: it counts, and so does one that has ended by then.
+func TestWaitForALastLineWithoutNewline(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.ok("run", "web", "--restart", "no", "--", "sh", "-c", "until [ -e go ]; do sleep 0.02; done; printf 'one\nlast'")
+	wait := w.background("wait", "web", "--for", "log:^last$")
+	w.eventually("it waits", func() bool { return w.doc(0, "daemon", "status").Daemon.Connections >= 2 })
+	w.touch("go")
+	r := <-wait
+	require.Zero(t, r.code, r.stderr)
+}
+
 // TestFollowALogThatWasRemoved: rm forgets the log; one that is made anew is shown.
 func TestFollowALogThatWasRemoved(t *testing.T) {
 	t.Parallel()

@@ -34,6 +34,7 @@ func TestEveryErrorHasItsExitStatus(t *testing.T) {
 		{errors.New("anything"), 1},
 		{status(143), 143},
 		{&os.PathError{Op: "write", Path: "|1", Err: unix.EPIPE}, 0},
+		{&hob.Error{Code: "lost", Err: unix.EPIPE}, 1},
 	} {
 		a := &app{stdout: &discard{}, stderr: &discard{}, understood: true}
 		require.Equal(t, c.code, a.finish(c.err), "%v", c.err)

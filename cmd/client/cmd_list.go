@@ -64,7 +64,7 @@ func instances() ([]known, error) {
 		}
 		k := known{inst: inst, meta: m}
 		if _, err := os.Stat(m.Project); absent(err) {
-			k.gone = true
+			k.gone = inst.Is(m.Project, m.Name) // else nobody knows where it is
 		}
 		all = append(all, k)
 	}

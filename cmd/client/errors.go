@@ -47,12 +47,13 @@ func isCode(err error, code string) bool {
 // finish says what went wrong, once, and gives the exit status.
 func (a *app) finish(err error) int {
 	var s status
+	var call *hob.Error // a connection may end so, too
 	switch {
 	case err == nil:
 		return exitOK
 	case errors.As(err, &s):
 		return int(s)
-	case errors.Is(err, unix.EPIPE):
+	case errors.Is(err, unix.EPIPE) && !errors.As(err, &call):
 		return exitOK // whoever read us has seen enough
 	}
 	e := a.explain(err)

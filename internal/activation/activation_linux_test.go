@@ -309,6 +309,32 @@ func TestPollerTellsOncePerArm(t *testing.T) {
 	require.Empty(t, p.armed)
 }
 
+// TestPollerArmsInTheEnd: what can't be armed for want of a descriptor is armed when there is one, unless somebody has taken it back.
+func TestPollerArmsInTheEnd(t *testing.T) {
+	p, err := NewPoller()
+	require.NoError(t, err)
+	defer p.Close()
+	s, back := listen(t, [2]string{"unix", t.TempDir() + "/web.sock"}), listen(t, [2]string{"unix", t.TempDir() + "/back.sock"})
+	var told, never atomic.Int64
+	p.Arm(s, func() { told.Add(1) }) // and the poller has what it needs
+	var was unix.Rlimit
+	require.NoError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &was))
+	none := unix.Rlimit{Cur: 3, Max: was.Max}
+	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &none))
+	p.Arm(s, func() { told.Add(1) })
+	p.Arm(back, func() { never.Add(1) })
+	p.Disarm(back)
+	p.mu.Lock()
+	require.Empty(t, p.armed)
+	require.Len(t, p.late, 1)
+	p.mu.Unlock()
+	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &was))
+	dial(t, back)
+	dial(t, s)
+	eventually(t, "it is told", func() bool { return told.Load() == 1 })
+	require.Zero(t, never.Load())
+}
+
 // TestPollerLeavesNoDescriptor: after many arms.
 func TestPollerLeavesNoDescriptor(t *testing.T) {
 	fds := func() int {

@@ -1,8 +1,11 @@
 package activation
 
 import (
+	"errors"
 	"os"
+	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,7 +17,8 @@ type Poller struct {
 
 	mu    sync.Mutex // guards all below
 	armed map[int32]armed
-	done  chan struct{} // closed when its goroutine has ended; nil: it has none before the first Arm
+	late  map[*Socket]*time.Timer // those that could not be armed
+	done  chan struct{}           // closed when its goroutine has ended; nil: it has none before the first Arm
 }
 
 // armed is a socket that is watched, by a descriptor of its own: so it can't be another file's meanwhile.
@@ -33,7 +37,7 @@ func NewPoller() (*Poller, error) {
 		unix.Close(fd)
 		return nil, os.NewSyscallError("fcntl", err)
 	}
-	return &Poller{file: os.NewFile(uintptr(fd), "epoll"), armed: map[int32]armed{}}, nil
+	return &Poller{file: os.NewFile(uintptr(fd), "epoll"), armed: map[int32]armed{}, late: map[*Socket]*time.Timer{}}, nil
 }
 
 // start begins to wait for events.
@@ -60,6 +64,16 @@ func (p *Poller) Arm(s *Socket, f func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.disarm(s)
+	p.arm(s, f)
+}
+
+// armPause is how long it is until a socket is armed for which there was no descriptor or no room.
+const armPause = 100 * time.Millisecond
+
+// passing are the errors of which there is an end, epoll_ctl(2), fcntl(2).
+var passing = []error{unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.ENOSPC}
+
+func (p *Poller) arm(s *Socket, f func()) {
 	if p.done == nil && p.start() != nil {
 		return // it is closed
 	}
@@ -68,13 +82,32 @@ func (p *Poller) Arm(s *Socket, f func()) {
 		fd, err = unix.FcntlInt(uintptr(own), unix.F_DUPFD_CLOEXEC, 0)
 		return err
 	})
-	if err != nil {
-		return
+	if err == nil {
+		err = p.control(func(epoll int) error {
+			return unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLONESHOT, Fd: int32(fd)})
+		})
+		if err != nil {
+			unix.Close(fd)
+		}
 	}
-	p.armed[int32(fd)] = armed{s, f}
-	_ = p.control(func(epoll int) error {
-		return unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLONESHOT, Fd: int32(fd)})
+	if err == nil {
+		p.armed[int32(fd)] = armed{s, f}
+	} else if slices.ContainsFunc(passing, func(e error) bool { return errors.Is(err, e) }) {
+		p.armLater(s, f)
+	}
+}
+
+func (p *Poller) armLater(s *Socket, f func()) {
+	var t *time.Timer
+	t = time.AfterFunc(armPause, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.late[s] == t { // else it was disarmed
+			delete(p.late, s)
+			p.arm(s, f)
+		}
 	})
+	p.late[s] = t
 }
 
 // Disarm takes Arm back: from then on f is not called, unless it is being called already.
@@ -85,6 +118,10 @@ func (p *Poller) Disarm(s *Socket) {
 }
 
 func (p *Poller) disarm(s *Socket) {
+	if t := p.late[s]; t != nil {
+		t.Stop()
+		delete(p.late, s)
+	}
 	for fd, a := range p.armed {
 		if a.sock == s {
 			p.drop(fd)
@@ -131,6 +168,9 @@ func (p *Poller) Close() {
 	p.mu.Lock()
 	for fd := range p.armed {
 		p.drop(fd)
+	}
+	for s := range p.late {
+		p.disarm(s)
 	}
 	done := p.done
 	p.mu.Unlock()

@@ -56,6 +56,9 @@ func id(root, name string) string {
 	return hex.EncodeToString(sum[:8])
 }
 
+// Is reports whether it is that of a project's path and a name. What JSON can't hold of a path is lost on the way through a file.
+func (i Instance) Is(root, name string) bool { return i.ID == id(root, name) }
+
 // LockName is the name of the lock file in the state directory. It lies beside the instance
 // directory, so that removing the directory can never remove the lock.
 func (i Instance) LockName() string { return prefix + i.ID + ".lock" }

@@ -23,6 +23,9 @@ type Guard struct {
 // backlog holds the looks of a whole herd until the daemon serves them.
 const backlog = 4096
 
+// guardPause is how long nobody is accepted for want of descriptors or memory.
+const guardPause = 100 * time.Millisecond
+
 // TryGuard binds the guard of key and listens. ErrHeld says that a process of this user has
 // it. When a stranger squats on the name, or abstract sockets are not to be had, it gives
 // (nil, nil): the lock alone decides then, and the daemon's log names the squatter.
@@ -135,8 +138,12 @@ func (g *Guard) Serve() {
 			}
 			return true
 		})
-		// Out of descriptors, or no guard at all: leave the queue as it is, that only costs names.
-		if err != nil || failed != nil {
+		switch {
+		case err != nil: // it is closed
+			return
+		case failed == unix.EMFILE || failed == unix.ENFILE || failed == unix.ENOMEM || failed == unix.ENOBUFS:
+			time.Sleep(guardPause) // until then the queue has room for a whole herd
+		case failed != nil: // no guard at all
 			return
 		}
 	}

@@ -87,6 +87,12 @@ func (p *Process) ID() ID { return p.id }
 // others of its tree may still run. If Release comes before the exit, it is never closed.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
+// Exited reports whether the leader has exited, also a moment before Done is closed. Blocking is not among what it does.
+func (p *Process) Exited() bool {
+	p.observe()
+	return p.isDone()
+}
+
 // Exit returns how the leader ended; the zero Exit before Done is closed.
 func (p *Process) Exit() Exit {
 	p.mu.Lock()

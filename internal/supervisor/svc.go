@@ -155,6 +155,10 @@ func (v *svc) classify(ev event) event {
 		}
 		e := v.proc.Exit()
 		ev.kind = v.classifyExit(e.Known && e.Code == 0 && e.Signal == 0)
+	case evSettled:
+		if v.proc != nil && v.proc.Exited() { // its end is on the way, and nothing else counts
+			ev.kind = kinds
+		}
 	case evGone:
 		if v.unready != "" {
 			ev.kind = v.classifyExit(false)

@@ -100,6 +100,9 @@ func (s *Supervisor) WaitLog(ctx context.Context, name string, match func([]byte
 		line, err := r.Follow(alive)
 		if err != nil && alive.Err() != nil && ctx.Err() == nil {
 			line, err = r.Next() // what it said last
+			if rest, ok := r.Rest(); errors.Is(err, io.EOF) && ok && match(rest.Text) {
+				return v.status(), nil // without a newline
+			}
 		}
 		switch {
 		case err == nil && match(line.Text):

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"strconv"
 	"syscall"
 
@@ -64,6 +65,7 @@ func Exec(argv, env []string, b Bundle) error {
 		fds = append(fds, fd)
 	}
 	err = execute(argv, append(without(env, Env), Env+"="+strconv.Itoa(fds[0])), fds)
+	runtime.KeepAlive(b.Files) // of which only the numbers are used above
 	return &os.PathError{Op: "exec", Path: argv[0], Err: err}
 }
 

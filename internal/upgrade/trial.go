@@ -89,12 +89,13 @@ func run(ctx context.Context, spec process.Spec) (text string, exit process.Exit
 	}
 	// What it may have started ends as well, and with that the pipe.
 	_, err = p.Terminate(context.WithoutCancel(ctx), process.Stop{Signal: syscall.SIGKILL})
-	if err != nil {
-		_ = r.SetReadDeadline(time.Unix(1, 0))
-	}
+	_ = r.SetReadDeadline(time.Now().Add(lastWords)) // a process that has left its tree may have the pipe
 	<-read
 	return out.String(), p.Exit(), err
 }
+
+// lastWords is how long what it has written may take to come, once it and all that it has started have ended.
+const lastWords = time.Second
 
 // SetTrial puts this process on trial, as somebody asked for by hand.
 func SetTrial() { os.Setenv(TrialEnv, "1") }
