@@ -88,10 +88,30 @@ func (d *dialer) renew(ctx context.Context, conn *ipc.Conn, r *probe.Report) (ag
 		return false, err
 	}
 	d.patience.extend()
+	if d.hello.Stream {
+		return true, d.renewBeside(ctx, conn)
+	}
 	w, retired, err := askUpgrade(ctx, conn, d.inst, r.Welcome, upgradeParams{Program: d.starter.Command.Argv[0], Build: d.o.Build})
 	if e, ok := errors.AsType[*Error](err); ok && (e.Code == "lost" || e.Code == "draining") {
 		return true, nil
 	}
 	r.Welcome = w
 	return retired, err
+}
+
+// renewBeside is renew for one whose connection is the program's own by now: it asks on another one.
+func (d *dialer) renewBeside(ctx context.Context, own *ipc.Conn) error {
+	_ = own.Close()
+	h, o := d.hello, d.conn
+	h.Stream, h.Lease, o.Once = false, false, false
+	conn, r := probe.Contact(ctx, d.inst, h, o)
+	if r.Verdict != probe.Ready {
+		return nil // connect anew, and see
+	}
+	defer conn.Close()
+	_, _, err := askUpgrade(ctx, conn, d.inst, r.Welcome, upgradeParams{Program: d.starter.Command.Argv[0], Build: d.o.Build})
+	if e, ok := errors.AsType[*Error](err); ok && (e.Code == "lost" || e.Code == "draining") {
+		return nil
+	}
+	return err
 }

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -345,6 +346,28 @@ func TestManyStreamsLeaveNothing(t *testing.T) {
 		// What watches the place may have been started, but not have begun, when it was counted first.
 		return st.Connections == 1 && now.Files <= before.Files+1 && now.Goroutines <= before.Goroutines+1
 	})
+}
+
+// TestNewerClientsOwnProtocolIsNotDisturbed: the daemon is replaced by what is said on another connection.
+func TestNewerClientsOwnProtocolIsNotDisturbed(t *testing.T) {
+	t.Parallel()
+	inst := newInstance(t, "versioned")
+	for _, build := range []string{"v1.0.0", "v2.0.0"} {
+		require.NoError(t, os.WriteFile(filepath.Join(inst.Dir, "version"), []byte(build), 0o600))
+		c := dialConn(t, inst, &hob.DialOptions{Build: build})
+		echoes(t, c, build)
+		st, err := hob.Probe(t.Context(), inst)
+		require.NoError(t, err)
+		require.Equal(t, build, st.Version)
+		require.NoError(t, c.Close())
+		eventually(t, "nobody is connected", func() bool {
+			st, err := hob.Probe(t.Context(), inst)
+			return err == nil && st.Connections <= 1
+		})
+	}
+	heard, err := os.ReadFile(filepath.Join(inst.Dir, "heard"))
+	require.NoError(t, err)
+	require.Equal(t, "v1.0.0v2.0.0", string(heard))
 }
 
 // TestStreamsAreCapped as other connections are; those that were there first are not cut.

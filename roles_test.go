@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"runtime"
 	"syscall"
 	"time"
@@ -39,6 +40,19 @@ var roles = map[string]func(o *hob.ServeOptions) hob.Handler{
 			_ = srv.Shutdown(context.Background())
 		}
 		return census
+	},
+	"versioned": func(o *hob.ServeOptions) hob.Handler {
+		dir := os.Args[3]
+		build, _ := os.ReadFile(filepath.Join(dir, "version"))
+		o.Build = string(build)
+		o.Accept = each(func(c net.Conn) {
+			heard, err := os.OpenFile(filepath.Join(dir, "heard"), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+			if err == nil {
+				_, _ = io.Copy(io.MultiWriter(heard, c), c)
+				_ = heard.Close()
+			}
+		})
+		return nil
 	},
 	"calls only": func(*hob.ServeOptions) hob.Handler { return census },
 	"slow": func(o *hob.ServeOptions) hob.Handler {
