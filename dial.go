@@ -267,16 +267,16 @@ func (d *dialer) explain(ctx context.Context, err error) error {
 	defer cancel()
 	d.hello.Stream = false // to ask is all
 	r := probe.Probe(look, d.inst, d.hello)
-	answers := r.Verdict == probe.Ready
-	if answers || r.Verdict == probe.Absent || r.Verdict == probe.Stale {
+	cause := context.Cause(ctx)
+	switch r.Verdict {
+	case probe.Ready:
+		return &Error{Verdict: string(r.Verdict), Code: "timeout", Pid: r.Pid, Err: cause,
+			Message: "connect to the daemon of " + d.inst.Root.Path + ": it answers only now that the time is over" + pidWords(r.Pid)}
+	case probe.Absent, probe.Stale:
 		r.Verdict = d.report.Verdict
 	}
 	out := verdictError(d.inst, r)
-	out.Err = context.Cause(ctx)
-	if answers {
-		out.Hint = "" // there is nothing wrong with it
-	}
-	if errors.Is(out.Err, context.DeadlineExceeded) && (answers || r.Verdict != probe.Unresponsive) {
+	if out.Err = cause; errors.Is(cause, context.DeadlineExceeded) && r.Verdict != probe.Unresponsive {
 		out.Code = "timeout"
 	}
 	return out

@@ -25,16 +25,19 @@ func TestDaemonFromBeforeStreams(t *testing.T) {
 // TestOneThatAnswersInTheEnd was only too slow for the caller's time-out, which is what is said then.
 func TestOneThatAnswersInTheEnd(t *testing.T) {
 	t.Parallel()
-	inst := Instance{Name: "slow", Dir: t.TempDir()}
-	i := answerOnce(t, inst)
-	ctx, cancel := context.WithTimeout(t.Context(), 0)
-	defer cancel()
-	d := &dialer{inst: i, hello: probe.Hello{Protocol: [2]int{1, 1}, Root: i.Root}, report: probe.Report{Verdict: probe.Unresponsive}}
-	var e *Error
-	require.ErrorAs(t, d.explain(ctx, ctx.Err()), &e)
-	require.Equal(t, "timeout", e.Code)
-	require.Empty(t, e.Hint)
-	require.ErrorIs(t, e, context.DeadlineExceeded)
+	for _, before := range []probe.Verdict{probe.Unresponsive, probe.Ready, probe.Absent, probe.Draining} {
+		inst := Instance{Name: "slow-" + string(before), Dir: t.TempDir()}
+		i := answerOnce(t, inst)
+		ctx, cancel := context.WithTimeout(t.Context(), 0)
+		defer cancel()
+		d := &dialer{inst: i, hello: probe.Hello{Protocol: [2]int{1, 1}, Root: i.Root}, report: probe.Report{Verdict: before}}
+		var e *Error
+		require.ErrorAs(t, d.explain(ctx, ctx.Err()), &e)
+		require.Equal(t, "timeout", e.Code)
+		require.Contains(t, e.Message, "it answers only now that the time is over")
+		require.Empty(t, e.Hint)
+		require.ErrorIs(t, e, context.DeadlineExceeded)
+	}
 }
 
 // answerOnce answers the first hello to an instance as a daemon from before streams does, until the client hangs up.
