@@ -227,8 +227,11 @@ func (v *svc) adopted(p *process.Process) {
 	case v.st.State == service.Stopping:
 		v.resumeStop()
 	case v.readiness().Declared():
-		if err := v.rejoin(); err != nil {
+		if err := persist(v.rejoin); err != nil {
 			v.sup.o.Log.Error("adopt", "service", v.name, "err", err)
+			if v.st.State == service.Starting { // it would be for ever
+				go v.post(event{kind: evUnready, generation: v.st.Generation, err: err})
+			}
 		}
 	case v.st.State == service.Starting:
 		v.settleLater()

@@ -21,14 +21,14 @@ func (v *svc) keepChecking() {
 	if v.st.State == service.Unready {
 		fails = a.Fails
 	}
-	c := checker{v: v, generation: v.st.Generation, a: a, fails: fails, target: v.target()}
-	go c.run(ctx)
+	v.checker = &checker{v: v, generation: v.st.Generation, a: a, fails: fails, target: v.target()}
+	go v.checker.run(ctx)
 }
 
 func (v *svc) stopChecking() {
 	if v.uncheck != nil {
 		v.uncheck()
-		v.uncheck = nil
+		v.uncheck, v.checker = nil, nil
 	}
 }
 
@@ -55,7 +55,7 @@ func (c *checker) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		c.v.post(event{kind: evChecked, generation: c.generation, since: began})
+		c.v.post(event{kind: evChecked, generation: c.generation, by: c, since: began})
 		c.judge(err)
 	}
 }
@@ -68,9 +68,9 @@ func (c *checker) judge(err error) {
 	}
 	switch is := c.fails >= c.a.Fails; {
 	case is:
-		c.v.post(event{kind: evSick, generation: c.generation, err: err})
+		c.v.post(event{kind: evSick, generation: c.generation, by: c, err: err})
 	case was:
-		c.v.post(event{kind: evWell, generation: c.generation})
+		c.v.post(event{kind: evWell, generation: c.generation, by: c})
 	}
 }
 

@@ -40,6 +40,7 @@ type svc struct {
 	front   front
 	term    *terminal          // of the run; nil: it has none
 	uncheck context.CancelFunc // ends the alive checks
+	checker *checker           // the one that uncheck ends
 	looking int                // the generation that is looked at from time to time, whether anybody needs it
 
 	leases  atomic.Int32 // of connections
@@ -155,6 +156,10 @@ func (v *svc) classify(ev event) event {
 		}
 		e := v.proc.Exit()
 		ev.kind = v.classifyExit(e.Known && e.Code == 0 && e.Signal == 0)
+	case evChecked, evSick, evWell:
+		if ev.by != v.checker {
+			ev.kind = kinds // of settings that are not these any more
+		}
 	case evSettled:
 		if v.proc != nil && v.proc.Exited() { // its end is on the way, and nothing else counts
 			ev.kind = kinds

@@ -89,6 +89,7 @@ type event struct {
 	lazy       bool            // with evStart: if it is on demand, its socket is enough
 	found      service.Address // with evReady: where it was found to listen
 	lease      service.Lease   // with evLease and evLeaseOver
+	by         *checker        // with evChecked, evSick and evWell
 	since      time.Time       // with evChecked: when it was begun
 	text       string          // with evStatus, and with the starts that something is missing for
 	killed     []int           // with evGone
