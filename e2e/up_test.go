@@ -345,6 +345,24 @@ func TestNotReadyInTime(t *testing.T) {
 	require.Equal(t, 3, w.hob("wait", "web").code)
 }
 
+// TestNotReadyAcrossTheDaemonsDeath: the policy says what follows, also when the run ends while nobody looks.
+func TestNotReadyAcrossTheDaemonsDeath(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.toml("[services.web]\nrun = ['sh', '-c', " + strconv.Quote("echo run >>runs; "+dallying) + "]\nready = { log = 'never', timeout = '1s' }\nrestart = 'no'\nstop.timeout = '10m'\n")
+	w.ok("up", "--no-wait")
+	w.eventually("it is given up", func() bool { return w.list()["web"].State == "stopping" })
+	pid := w.list()["web"].Pid
+	w.killSilently()
+	w.touch("gate")
+	w.eventually("the run has ended", func() bool { return !running(pid) })
+	w.ok("daemon", "start")
+	s := w.list()["web"]
+	require.Equal(t, "failed", s.State, s.Why)
+	require.Contains(t, s.Why, "never")
+	require.Equal(t, "run\n", w.read("runs"))
+}
+
 // TestTakenPort: a service whose port somebody else has does not look ready, and the error names who has it.
 func TestTakenPort(t *testing.T) {
 	t.Parallel()

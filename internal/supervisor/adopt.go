@@ -261,6 +261,11 @@ func (v *svc) missed(found []process.Marked, err error) (again bool) {
 			v.resumeStop()
 			return false
 		}
+		if v.notReady() {
+			v.noteExit(id.Exit())
+			v.policy(false, v.st.Why)
+			return false
+		}
 		v.st.State = service.Stopped
 		if again = v.st.Want == service.Up && !v.st.Parking; v.st.Parking {
 			v.parked()
@@ -282,19 +287,28 @@ func (v *svc) missed(found []process.Marked, err error) (again bool) {
 // resumeStop goes on with a stop that an earlier daemon began: because somebody asked for it, because
 // the run was not ready, or for another run to follow.
 func (v *svc) resumeStop() {
-	if v.st.Want == service.Up && !v.st.Parking {
-		if v.unready = v.st.Why; v.unready == "" {
-			v.again = &event{kind: evStart, auto: true}
-		}
+	switch {
+	case v.notReady():
+		v.unready = v.st.Why
+	case v.st.Want == service.Up && !v.st.Parking:
+		v.again = &event{kind: evStart, auto: true}
 	}
 	v.endTree()
 }
 
+// notReady reports that the stop which an earlier daemon began is the end of a run that was not ready: then there is a reason.
+func (v *svc) notReady() bool { return v.st.Want == service.Up && !v.st.Parking && v.st.Why != "" }
+
 // endedUnseen applies the policy to a run that ended while no daemon looked.
 func (v *svc) endedUnseen(e process.Exit) {
 	v.noteExit(e)
-	v.st.Why = v.st.Exit.String() + " while hobd was down"
-	switch v.classifyExit(e.Known && e.Code == 0 && e.Signal == 0) {
+	v.policy(e.Known && e.Code == 0 && e.Signal == 0, v.st.Exit.String()+" while hobd was down")
+}
+
+// policy is what follows from the end of a run, for which why is the reason.
+func (v *svc) policy(ok bool, why string) {
+	v.st.Why = why
+	switch v.classifyExit(ok) {
 	case evExitOK:
 		v.st.State = service.Done
 	case evExitRest:
