@@ -169,6 +169,9 @@ func answerError(method string, err error) error {
 		if errno, ok := ipc.Fault(err); ok {
 			what = "the connection to the daemon broke before it answered: " + errno.Error()
 		}
+		if errors.Is(err, ipc.ErrUnsent) {
+			return &Error{Verdict: string(probe.Lost), Code: "draining", Err: err, Message: method + ": " + what, Hint: "ask again: nothing was done"}
+		}
 		return &Error{Verdict: string(probe.Lost), Code: "lost", Err: err, Message: method + ": " + what,
 			Hint: "ask again: whether it was done is not known"}
 	}

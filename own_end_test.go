@@ -63,6 +63,18 @@ func TestStreamUnderWayMayEnd(t *testing.T) {
 	require.Equal(t, "last words\n", string(rest))
 }
 
+// TestWhatWasNotSentWasNotDone: a client that was welcomed and calls too late is told that nothing was done.
+func TestWhatWasNotSentWasNotDone(t *testing.T) {
+	t.Parallel()
+	inst := newInstance(t, "calls only")
+	c, err := hob.Dial(t.Context(), inst, nil)
+	require.NoError(t, err)
+	defer c.Close()
+	stop(t, inst)
+	<-c.Done()
+	require.Equal(t, "draining", codeOf(c.Call(t.Context(), "census", nil, nil)))
+}
+
 // TestStreamThatDoesNotEndIsClosed: it holds up no stop for ever.
 func TestStreamThatDoesNotEndIsClosed(t *testing.T) {
 	t.Parallel()

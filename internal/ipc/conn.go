@@ -121,6 +121,15 @@ func NewConn(ctx context.Context, nc net.Conn, o ConnOptions) *Conn {
 	return c
 }
 
+// ErrUnsent says that the peer has not got the whole of a request, and so has done nothing.
+var ErrUnsent = errors.New("not sent")
+
+// unsent is an error that is ErrUnsent, too, in its own words.
+type unsent struct{ error }
+
+func (u unsent) Unwrap() error      { return u.error }
+func (unsent) Is(target error) bool { return target == ErrUnsent }
+
 // silence takes the place of jsonrpc2's logger, which writes to stderr.
 type silence struct{}
 
@@ -129,7 +138,7 @@ func (silence) Printf(string, ...any) {}
 // Call asks and waits for the answer, which it decodes into result (nil:
 // dropped). A nil params is left out. The error is the peer's *Error as it is;
 // or one that is ErrClosed when the connection died before the answer, and then
-// nobody knows whether the request was carried out; or one that wraps ctx's.
+// nobody knows whether the request was carried out, unless it is ErrUnsent, too; or one that wraps ctx's.
 //
 // Call returns when ctx ends, also while the peer does not read. The request
 // is not taken back: its answer is dropped when it comes.
@@ -139,6 +148,9 @@ func (c *Conn) Call(ctx context.Context, method string, params, result any) erro
 		w, err = c.rpc.DispatchCall(ctx, method, params)
 		return err
 	})
+	if errors.Is(err, ErrClosed) {
+		err = unsent{err}
+	}
 	if err != nil {
 		return fmt.Errorf("call %s: %w", method, err)
 	}
