@@ -147,23 +147,35 @@ func (s *server) identityThere() bool {
 	return err == nil
 }
 
+func sameFile(a, b *os.File) bool {
+	one, err := a.Stat()
+	if err != nil {
+		return false
+	}
+	two, err := b.Stat()
+	return err == nil && os.SameFile(one, two)
+}
+
 // republish binds a new socket when the old name is lost: a socket can be named only once.
-func (s *server) republish() error {
+func (s *server) republish() (err error) {
 	dir, err := s.inst.OpenDir(s.state, true)
 	if err != nil {
 		return err
 	}
 	old := s.dir
+	published := s.listener.Published() && sameFile(old, dir) // what was moved away is published nowhere
 	s.dir = dir
+	defer func() {
+		if err != nil || published { // the listener has the old one
+			s.dir = old
+			dir.Close()
+		}
+	}()
 	if err := s.writeIdentity(); err != nil {
 		return err
 	}
-	if err := s.writeRecord(lock.Serving); err != nil {
+	if err := s.writeRecord(lock.Serving); err != nil || published {
 		return err
-	}
-	if s.listener.Published() {
-		old.Close()
-		return nil
 	}
 	l, err := ipc.Listen(dir, instance.SocketName)
 	if err != nil {

@@ -110,6 +110,39 @@ func TestSocketRemoved(t *testing.T) {
 	require.EqualValues(t, 1, w.attempts())
 }
 
+// TestPidFileRemoved: it is back, and nothing else has changed: whoever connects meanwhile is served by the same socket.
+func TestPidFileRemoved(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.ok("daemon", "start")
+	pid := w.pid()
+	socket, err := os.Lstat(w.inst().Path(instance.SocketName))
+	require.NoError(t, err)
+	for n := range 3 {
+		require.NoError(t, os.Remove(w.inst().Path(instance.PidName)))
+		w.eventually("it is back", func() bool { return w.pid() == pid && strings.Count(w.daemonLog(), "are back") == n+1 })
+	}
+	w.ok("daemon", "ping", next)
+	now, err := os.Lstat(w.inst().Path(instance.SocketName))
+	require.NoError(t, err)
+	require.True(t, os.SameFile(socket, now), w.daemonLog())
+	require.Equal(t, 3, strings.Count(w.daemonLog(), "are back"))
+}
+
+// TestInstanceDirectoryMoved: what is there under another name is of no use.
+func TestInstanceDirectoryMoved(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.ok("run", "web", "--", "sleep", "1000")
+	pid := w.pid()
+	for i := range 3 {
+		require.NoError(t, os.Rename(w.inst().Dir(), filepath.Join(w.home, fmt.Sprint("moved", i))))
+		w.ok("daemon", "ping", unhurried)
+		require.Equal(t, pid, w.pid())
+	}
+	w.ok("stop", "web")
+}
+
 // TestLockFileRemoved: clients come while somebody removes the lock file. There is at most one
 // serving daemon: the guard, which nobody can delete, keeps a second one from starting.
 func TestLockFileRemoved(t *testing.T) {
