@@ -128,6 +128,21 @@ func TestStopEndsTheBackOff(t *testing.T) {
 	require.Equal(t, runs, w.read("runs"))
 }
 
+// TestReasonOutlivesTheRest: why a service is not started again is said, also when something of its last run was left and has ended since.
+func TestReasonOutlivesTheRest(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.toml("[services.web]\nrun = ['sh', '-c', '(until [ -e gate ]; do sleep 0.02; done) & exit 3']\nready = { log = '^never$' }\n")
+	require.Equal(t, 1, w.hob("up").code)
+	s := w.list()["web"]
+	require.Contains(t, s.Why, "exit 3")
+	require.Contains(t, s.Why, "1 of its processes live on")
+	require.Contains(t, s.Why, "5 runs failed within 1m0s, not started again")
+	w.touch("gate")
+	w.eventually("the rest has ended", func() bool { s = w.list()["web"]; return !strings.Contains(s.Why, "live on") })
+	require.Equal(t, "exit 3; 5 runs failed within 1m0s, not started again", s.Why)
+}
+
 // dallying is a service that ends upon TERM only when the project has a file "gate".
 const dallying = `trap 'while :; do [ -e gate ] && exit; sleep 0.02; done' TERM; while :; do sleep 0.02; done`
 

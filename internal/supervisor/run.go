@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -199,32 +200,38 @@ func (v *svc) ended(event) {
 	v.run.close()
 	v.stopChecking()
 	v.noteExit(v.proc.Exit())
-	v.sayRest()
-	v.sayLimit()
-}
-
-// sayRest makes WHY true: how the run ended, and what of it lives on.
-func (v *svc) sayRest() {
 	v.st.Why = v.st.Exit.String()
 	if v.barren {
 		v.st.Why += " without accepting the connection that waits"
 	}
-	if v.proc.Alone() && v.lockIsFree() {
-		v.release()
-		return
-	}
-	rest, err := v.proc.Tree(v.holders())
-	if len(rest) == 0 && err == nil {
-		v.release()
-		return
-	}
-	v.st.Why += fmt.Sprintf("; %d of its processes live on (%s)", len(rest), pidList(pids(rest)))
+	v.st.Why += v.leftovers()
+	v.sayLimit()
 }
 
-// lookForRest is called when orphans end, which is how one hears of the end of what was left.
+// leftovers says what of a run that has ended lives on, and lets go of the run when nothing does.
+func (v *svc) leftovers() string {
+	if v.proc.Alone() && v.lockIsFree() {
+		v.release()
+		return ""
+	}
+	left, err := v.proc.Tree(v.holders())
+	if len(left) == 0 && err == nil {
+		v.release()
+		return ""
+	}
+	return fmt.Sprintf("; %d of its processes live on (%s)", len(left), pidList(pids(left)))
+}
+
+// restWords are those of leftovers.
+var restWords = regexp.MustCompile(`; \d+ of its processes live on \([^)]*\)`)
+
+// lookForRest is called when orphans end, which is how one hears of the end of what was left. What else is said of the service stays.
 func (v *svc) lookForRest(event) {
-	if v.proc != nil && v.st.Exit != nil {
-		v.sayRest()
+	if v.proc == nil || v.st.Exit == nil {
+		return
+	}
+	if rest := v.leftovers(); v.st.State != service.Waiting { // that says what for
+		v.st.Why = restWords.ReplaceAllString(v.st.Why, "") + rest
 	}
 }
 

@@ -374,7 +374,9 @@ func (v *svc) letGoOfAll() {
 	v.run.close()
 	v.stopChecking()
 	v.leaveSocket()
+	term := v.term
 	v.closeTerminal()
+	term.settled() // what was read from it is to be in the log
 	if v.out == nil {
 		return
 	}
