@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"time"
@@ -125,11 +126,16 @@ func (v *svc) stopForGood(event) {
 	v.sparing.Store(false)
 }
 
-// remove forgets the service, with or without its log.
+// remove forgets the service, with or without its log. One that somebody has started meanwhile is not removed; nobody starts it any more, or
+// another one of its name, before its files are gone.
 func (v *svc) remove(log bool) error {
-	v.send(event{kind: evLetGo})
+	over := false
+	if !v.send(event{kind: evLetGo, over: &over}) || !over {
+		return fmt.Errorf("service %q: %w but %s; stop it first", v.name, ErrBusy, v.status().State)
+	}
+	defer close(v.removed)
+	defer v.sup.forget(v)
 	v.close()
-	v.sup.forget(v)
 	o := v.sup.o
 	for _, path := range []string{filepath.Join(o.Locks, v.name+".lock"), filepath.Join(o.FIFOs, v.name),
 		filepath.Join(o.FIFOs, v.name+".ready"), filepath.Join(o.Notify, v.name)} {

@@ -120,14 +120,24 @@ func (s *Supervisor) Reap() {
 func (s *Supervisor) get(name string) (*svc, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if v, ok := s.all[name]; ok {
+	if v, ok := s.all[name]; ok && !v.over.Load() {
 		return v, nil
 	}
 	return nil, fmt.Errorf("service %q: %w", name, ErrNoSuchService)
 }
 
-// obtain finds a service or makes one that is stopped.
+// obtain finds a service or makes one that is stopped. It waits while one of that name is removed.
 func (s *Supervisor) obtain(spec service.Spec) (*svc, error) {
+	for {
+		v, err := s.tryObtain(spec)
+		if err != nil || !v.over.Load() {
+			return v, err
+		}
+		<-v.removed
+	}
+}
+
+func (s *Supervisor) tryObtain(spec service.Spec) (*svc, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed || s.ending.Load() {
@@ -155,7 +165,9 @@ func (s *Supervisor) services() []*svc {
 	defer s.mu.Unlock()
 	all := make([]*svc, 0, len(s.all))
 	for _, v := range s.all {
-		all = append(all, v)
+		if !v.over.Load() {
+			all = append(all, v)
+		}
 	}
 	slices.SortFunc(all, func(a, b *svc) int {
 		if a.name < b.name {

@@ -40,6 +40,8 @@ type svc struct {
 	front   front
 	term    *terminal          // of the run; nil: it has none
 	uncheck context.CancelFunc // ends the alive checks
+	over    atomic.Bool        // it is removed: never started again
+	removed chan struct{}      // closed when it is
 	checker *checker           // the one that uncheck ends
 	looking int                // the generation that is looked at from time to time, whether anybody needs it
 
@@ -71,7 +73,7 @@ func newSvc(s *Supervisor, st service.Status) *svc {
 // makeSvc is newSvc without the goroutine: for adoption, which comes before it.
 func makeSvc(s *Supervisor, st service.Status) *svc {
 	return &svc{name: st.Name, sup: s, st: st, pub: st, events: make(chan event), nudged: make(chan struct{}, 1), knocks: make(chan struct{}, 1),
-		quit: make(chan struct{}), exited: make(chan struct{}), changed: make(chan struct{})}
+		quit: make(chan struct{}), exited: make(chan struct{}), changed: make(chan struct{}), removed: make(chan struct{})}
 }
 
 // loop is the service's goroutine.
@@ -130,7 +132,7 @@ func (v *svc) handle(ev event) {
 // classify settles which event this is, where that depends on what only the service knows. The
 // kind is kinds when it is of no consequence any more.
 func (v *svc) classify(ev event) event {
-	if v.sup.ending.Load() && (ev.kind == evStart || ev.kind == evNeeds || ev.kind == evRetry || ev.kind == evConnect) {
+	if (v.sup.ending.Load() || v.over.Load()) && (ev.kind == evStart || ev.kind == evNeeds || ev.kind == evRetry || ev.kind == evConnect) {
 		ev.kind = kinds
 		return ev
 	}
@@ -156,6 +158,11 @@ func (v *svc) classify(ev event) event {
 		}
 		e := v.proc.Exit()
 		ev.kind = v.classifyExit(e.Known && e.Code == 0 && e.Signal == 0)
+	case evLetGo:
+		if ev.over != nil && table[v.st.State][evLetGo].do != nil {
+			*ev.over = true
+			v.over.Store(true)
+		}
 	case evChecked, evSick, evWell:
 		if ev.by != v.checker {
 			ev.kind = kinds // of settings that are not these any more
@@ -263,7 +270,7 @@ func (v *svc) await(ctx context.Context, ok func(service.Status) bool) (service.
 // start begins a run and waits for its verdict. A run that is already there is waited for.
 func (v *svc) start(ctx context.Context, ev event, noWait bool) (service.Status, error) {
 	ev.kind = evStart
-	if !v.send(ev) || v.sup.ending.Load() { // then it was dropped, perhaps
+	if !v.send(ev) || v.sup.ending.Load() || v.over.Load() { // then it was dropped, perhaps
 		return v.status(), fmt.Errorf("service %q: %w", v.name, ErrClosed)
 	}
 	now := v.status()
