@@ -87,7 +87,7 @@ func (p *Process) ID() ID { return p.id }
 // others of its tree may still run. If Release comes before the exit, it is never closed.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
-// Exited reports whether the leader has exited, also a moment before Done is closed. Blocking is not among what it does.
+// Exited reports whether the leader has exited, also a moment before Done is closed. It does not wait.
 func (p *Process) Exited() bool {
 	p.observe()
 	return p.isDone()
