@@ -100,8 +100,10 @@ func (s *Supervisor) WaitLog(ctx context.Context, name string, match func([]byte
 		line, err := r.Follow(alive)
 		if err != nil && alive.Err() != nil && ctx.Err() == nil {
 			line, err = r.Next() // what it said last
-			if rest, ok := r.Rest(); errors.Is(err, io.EOF) && ok && match(rest.Text) {
-				return v.status(), nil // without a newline
+			if errors.Is(err, io.EOF) {
+				if rest, ok := r.Rest(); ok { // without a newline
+					line, err = rest, nil
+				}
 			}
 		}
 		switch {
