@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -89,6 +90,7 @@ func (s *server) check() (mended, failed bool) {
 	if s.conns.leaving() != "" {
 		return false, false
 	}
+	before := s.state
 	switch err := s.lock.Load().Verify(); {
 	case errors.Is(err, lock.ErrReplaced):
 		if !s.relock() {
@@ -98,8 +100,12 @@ func (s *server) check() (mended, failed bool) {
 		s.log.Error("look at the lock", "err", err)
 		return false, true
 	}
-	if s.listener.Published() && s.identityThere() || fault.Mutant("nothing is mended") {
-		return false, false
+	if err := s.reguard(); err != nil {
+		s.log.Warn("take the guard", "err", err)
+		failed = true
+	}
+	if sameFile(before, s.state) && s.listener.Published() && s.identityThere() || fault.Mutant("nothing is mended") {
+		return false, failed
 	}
 	if err := s.republish(); err != nil {
 		s.log.Error("publish the socket again", "err", err)
@@ -109,19 +115,30 @@ func (s *server) check() (mended, failed bool) {
 	if s.o.Heal != nil {
 		s.o.Heal()
 	}
-	return true, false
+	return true, failed
 }
 
-// relock takes the new lock file. The guard is still ours, so no client can be between its guard
-// and its lock.
+// relock takes the lock where its path leads now. While the state directory is the same the guard is still ours, so no client can be between its
+// guard and its lock.
 func (s *server) relock() bool {
 	state, err := s.inst.OpenState(true)
 	if err != nil {
 		s.log.Error("open the state directory again", "err", err)
 		return false
 	}
+	// What was left stays open: its inode must not be given to another file while somebody could still compare it, and whoever goes to a state
+	// directory that was moved is told who has it.
+	s.former = append(s.former, seat{s.state, s.lock.Load()})
+	if old, ok := s.formerly(); ok {
+		state.Close()
+		s.state = old.state
+		s.lock.Store(old.lock)
+		s.log.Warn("the lock file was moved, and is back")
+		return true
+	}
 	l, err := lock.TryAcquire(state, s.inst.LockName())
 	if err != nil {
+		s.former = s.former[:len(s.former)-1]
 		state.Close()
 		if isHeld(err) {
 			s.log.Warn("the lock file was removed and another daemon has the new one")
@@ -131,8 +148,6 @@ func (s *server) relock() bool {
 		s.log.Error("take the lock again", "err", err)
 		return false
 	}
-	// The old descriptors stay open: the old inode must not be given to another file while
-	// somebody could still compare it.
 	s.state = state
 	s.lock.Store(l)
 	s.log.Warn("the lock file was removed, a new one is held")
@@ -140,6 +155,55 @@ func (s *server) relock() bool {
 		s.log.Error("write the record", "err", err)
 	}
 	return true
+}
+
+// formerly takes out the seat that the lock's path leads to once more: its lock is held by this process, and could not be taken anew.
+func (s *server) formerly() (seat, bool) {
+	for i, old := range s.former {
+		if old.lock.Current() {
+			s.former = slices.Delete(s.former, i, i+1)
+			return old, true
+		}
+	}
+	return seat{}, false
+}
+
+// reguard takes the guard of the state directory where the lock lies now. ErrHeld is of a client that is about to find the lock held.
+func (s *server) reguard() error {
+	key, err := s.inst.Key(s.state)
+	if err != nil {
+		return err
+	}
+	g, known := s.guards[key]
+	if !known {
+		g, err = lock.TryGuard(key)
+		if isHeld(err) {
+			if pid, _, held := lock.LookGuard(key); held && pid == s.self.Pid { // since the start
+				g, err = s.guard, nil
+			}
+		}
+		if err != nil {
+			return err
+		}
+		s.guards[key] = g
+		if g != s.guard {
+			go g.Serve()
+		}
+	}
+	if g != nil {
+		s.guard = g
+	}
+	return nil
+}
+
+// unguard lets go of all guards.
+func (s *server) unguard() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.guard.Close()
+	for _, g := range s.guards {
+		g.Close()
+	}
 }
 
 func (s *server) identityThere() bool {
@@ -205,7 +269,7 @@ func (s *server) stop(why stopRequest) {
 	s.own.leave()
 	if fault.Mutant("lock released before the cleanup") {
 		s.lock.Load().Close()
-		s.guard.Close()
+		s.unguard()
 	}
 	s.mu.Lock()
 	l := s.listener

@@ -23,10 +23,19 @@ import (
 // place is where the daemon can be found: it changes when files are removed under it.
 type place struct {
 	lock     atomic.Pointer[lock.Lock] // read by every hello, which waits for nothing
-	mu       sync.Mutex                // guards state, dir, listener
+	mu       sync.Mutex                // guards all below
 	state    *os.File                  // the state directory
 	dir      *os.File                  // the instance directory
 	listener *ipc.Listener
+	guard    *lock.Guard
+	guards   map[string]*lock.Guard // by key, of all state directories that the lock lay in; nil: there is none to be had
+	former   []seat                 // where it lay before
+}
+
+// seat is a state directory and the lock in it.
+type seat struct {
+	state *os.File
+	lock  *lock.Lock
 }
 
 // meta is what list reads of an instance whose daemon does not run.

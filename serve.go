@@ -140,10 +140,9 @@ type server struct {
 	self    process.ID
 	pidNS   uint64
 
-	origin     string   // where the process was started, which Serve leaves
-	foreground bool     // no client started it
-	starter    net.Conn // the readiness channel; nil in the foreground
-	guard      *lock.Guard
+	origin     string        // where the process was started, which Serve leaves
+	foreground bool          // no client started it
+	starter    net.Conn      // the readiness channel; nil in the foreground
 	running    chan struct{} // closed when Run has returned
 	nudged     chan struct{} // look at the place now
 	builtin    *ipc.Mux
@@ -162,6 +161,7 @@ func newServer(i instance.Instance, h Handler, o *ServeOptions) *server {
 	if o != nil {
 		s.o = *o
 	}
+	s.guards = map[string]*lock.Guard{}
 	s.builtin = s.builtins()
 	s.upgrader.init()
 	if s.origin, _ = os.Getwd(); s.origin == "" {
@@ -308,7 +308,7 @@ func (s *server) live(ctx context.Context) error {
 	if s.guard == nil {
 		s.unguarded()
 	}
-	watchers.Go(func() { s.guard.Serve() })
+	watchers.Go(s.guard.Serve)
 	watchers.Go(func() { s.keep(ctx) })
 	watchers.Go(func() { s.watchIdle(ctx) })
 	go func() {
@@ -325,7 +325,7 @@ func (s *server) live(ctx context.Context) error {
 	}
 	cancel()
 	s.stop(why)
-	s.guard.Close()
+	s.unguard()
 	watchers.Wait()
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/hobworks/hob/internal/instance"
+	"github.com/hobworks/hob/internal/lock"
 )
 
 // snapshot lists everything in the world's home and project.
@@ -171,6 +172,43 @@ func TestWholeStateRemoved(t *testing.T) {
 	w.eventually("the daemon is back in its place", func() bool { return w.hob("daemon", "ping", "--no-spawn", next).code == 0 })
 	require.Equal(t, pid, w.pid())
 	require.Equal(t, service, w.doc(0, "ps", "web").Service.Pid)
+}
+
+// TestWholeStateMoved: the daemon goes where its clients go, and nobody else is one where it was. When the directory comes back, it is back there, too.
+func TestWholeStateMoved(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.ok("run", "web", "--", "sleep", "1000")
+	pid, service := w.pid(), w.doc(0, "ps", "web").Service.Pid
+	state, home := w.stateDir(), filepath.Dir(w.stateDir())
+	there := func(what string) {
+		t.Helper()
+		w.eventually(what, func() bool { return w.hob("daemon", "ping", "--no-spawn", next).code == 0 })
+		require.Equal(t, pid, w.pid(), w.daemonLog())
+		require.Equal(t, service, w.doc(0, "ps", "web").Service.Pid)
+		require.Equal(t, []int{pid}, openers(w.inst().LockPath()))
+		dir, err := os.Open(state)
+		require.NoError(t, err)
+		defer dir.Close()
+		key, err := w.inst().Key(dir)
+		require.NoError(t, err)
+		w.eventually("it has the guard there", func() bool { who, _, held := lock.LookGuard(key); return held && who == pid })
+	}
+	for n := range 3 {
+		first, second := filepath.Join(home, fmt.Sprint("first", n)), filepath.Join(home, fmt.Sprint("second", n))
+		require.NoError(t, os.Rename(state, first))
+		there("moved away")
+		cmd := w.command("daemon", "start", "--timeout=1s")
+		cmd.Env = append(cmd.Env, "HOB_STATE_DIR="+first)
+		r := w.run(cmd)
+		require.NotZero(t, r.code, r.stdout)
+		require.Contains(t, r.stderr, fmt.Sprint(pid), "who has what was moved")
+		require.NoError(t, os.Rename(state, second))
+		require.NoError(t, os.Rename(first, state))
+		there("moved back")
+		require.NoError(t, os.RemoveAll(second))
+	}
+	w.ok("stop", "web")
 }
 
 // TestStalePidFileIsNeverBelieved: the pid file names a stranger that lives. It is not

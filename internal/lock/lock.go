@@ -30,14 +30,17 @@ const Size = 4096
 
 // Lock is a held lock. Its methods may be called by several goroutines.
 type Lock struct {
-	dir  *os.File
-	name string
+	path string
 	f    *os.File
 }
 
+func newLock(f, dir *os.File, name string) *Lock {
+	return &Lock{path: filepath.Join(dir.Name(), name), f: f}
+}
+
 // TryAcquire takes the lock file name in the open directory dir, and makes it when missing. It
-// does not wait: ErrHeld says that another has it. dir must stay open as long as the lock is
-// used. The descriptor has close-on-exec; the caller closes the lock.
+// does not wait: ErrHeld says that another has it. The descriptor has close-on-exec; the caller
+// closes the lock.
 func TryAcquire(dir *os.File, name string) (*Lock, error) {
 	// The file can be removed or replaced between open and flock; each round is one such
 	// removal that was seen, so this ends unless somebody removes it in a loop.
@@ -50,7 +53,7 @@ func TryAcquire(dir *os.File, name string) (*Lock, error) {
 			f.Close()
 			return nil, lockError(dir, name, err)
 		}
-		l := &Lock{dir: dir, name: name, f: f}
+		l := newLock(f, dir, name)
 		err = l.Verify()
 		if errors.Is(err, ErrReplaced) {
 			f.Close()
@@ -78,7 +81,7 @@ func FromFile(f *os.File, dir *os.File, name string) (*Lock, error) {
 	if err := flock(f); err != nil {
 		return nil, lockError(dir, name, err)
 	}
-	l := &Lock{dir: dir, name: name, f: f}
+	l := newLock(f, dir, name)
 	if err := l.Verify(); err != nil {
 		return nil, err
 	}
@@ -89,7 +92,8 @@ func FromFile(f *os.File, dir *os.File, name string) (*Lock, error) {
 func (l *Lock) Current() bool { return l.Verify() == nil }
 
 // Verify looks whether the lock's path still names the locked file. The error wraps ErrReplaced when it does not; any other one says that
-// nobody can tell. It costs half a microsecond; every answer that says "ready" asks it after the request came in.
+// nobody can tell. It goes by the path, not by the open directory: where that was moved away, clients make another one in its place. It costs a
+// microsecond; every answer that says "ready" asks it after the request came in.
 func (l *Lock) Verify() error {
 	if fault.Mutant("the lock's inode is not compared") {
 		return nil
@@ -97,13 +101,13 @@ func (l *Lock) Verify() error {
 	var have, named unix.Stat_t
 	err := unix.Fstat(int(l.f.Fd()), &have)
 	if err == nil {
-		err = unix.Fstatat(int(l.dir.Fd()), l.name, &named, unix.AT_SYMLINK_NOFOLLOW)
+		err = unix.Lstat(l.path, &named)
 	}
 	if err == unix.ENOENT || err == nil && (have.Dev != named.Dev || have.Ino != named.Ino) {
 		err = ErrReplaced
 	}
 	if err != nil {
-		return lockError(l.dir, l.name, err)
+		return pathError(l.path, err)
 	}
 	return nil
 }
@@ -176,5 +180,7 @@ func reserve(f *os.File) error {
 }
 
 func lockError(dir *os.File, name string, err error) error {
-	return &fs.PathError{Op: "lock", Path: filepath.Join(dir.Name(), name), Err: err}
+	return pathError(filepath.Join(dir.Name(), name), err)
 }
+
+func pathError(path string, err error) error { return &fs.PathError{Op: "lock", Path: path, Err: err} }
