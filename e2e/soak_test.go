@@ -128,7 +128,7 @@ func TestSoak(t *testing.T) {
 	fresh, after, grown := other.goroutines(), w.fewest(), w.memory()
 	goroutines := w.goroutines()
 	t.Logf("%d descriptors before and %d after, %d KiB and %d KiB, %d goroutines where nothing was and %d", had, after, memory, grown, fresh, goroutines)
-	require.Equal(t, had, after)
+	require.LessOrEqual(t, after, had) // one fewer where no watch is to be had: see instance.Watch
 	require.LessOrEqual(t, goroutines, fresh, "%s", w.daemonLog())
 }
 
