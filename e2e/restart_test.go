@@ -146,20 +146,55 @@ func TestReasonOutlivesTheRest(t *testing.T) {
 // dallying is a service that ends upon TERM only when the project has a file "gate".
 const dallying = `trap 'while :; do [ -e gate ] && exit; sleep 0.02; done' TERM; while :; do sleep 0.02; done`
 
-// TestRestartOutlivesTheDaemon: what was stopped to be started again is started by the next hobd, whatever became of the caller.
+// TestRestartOutlivesTheDaemon: what was stopped for another run is started by the next hobd, as what was asked for, whatever became of the caller.
 func TestRestartOutlivesTheDaemon(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.ok("run", "web", "--", "sh", "-c", dallying)
-	before, was := w.list()["web"], w.pid()
-	call := w.background("restart", "web")
-	w.eventually("it is stopping", func() bool { return w.list()["web"].State == "stopping" })
-	w.kill(was, syscall.SIGKILL)
-	<-call
-	w.back(was)
-	w.touch("gate")
-	w.eventually("it runs again", func() bool { s := w.list()["web"]; return s.State == "running" && s.Pid != before.Pid })
-	require.Len(t, runsOf(w.marked("web")), 1)
+	dally := []string{"sh", "-c", dallying}
+	for name, c := range map[string]struct {
+		again func(*world) *follower
+		want  []string
+	}{
+		"restart": {func(w *world) *follower { return w.follow("restart", "web") }, dally},
+		"replace": {func(w *world) *follower { return w.follow("run", "--replace", "web", "--", "sleep", "1001") }, []string{"sleep", "1001"}},
+		"up": {func(w *world) *follower {
+			w.toml("[services]\nweb.run = ['sleep', '1001']\ndb.run = 'sleep 1002'\n")
+			return w.follow("up")
+		}, []string{"sleep", "1001"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			if name == "up" {
+				w.toml("[services.web]\nrun = ['sh', '-c', " + strconv.Quote(dallying) + "]\nstop.timeout = '10m'\n[services.db]\nrun = 'sleep 1000'\n")
+				w.ok("up")
+			} else {
+				w.ok(append([]string{"run", "web", "--"}, dally...)...)
+			}
+			before, was := w.list(), w.pid()
+			call := c.again(w)
+			w.eventually("it is stopping, and what else is to be stopped is", func() bool {
+				now := w.list()
+				return now["web"].State == "stopping" && (name != "up" || now["db"].State == "waiting")
+			})
+			call.signal(syscall.SIGKILL)
+			w.kill(was, syscall.SIGKILL)
+			w.back(was)
+			w.touch("gate")
+			w.eventually("all run again", func() bool {
+				now := w.list()
+				for name := range before {
+					if now[name].State != "running" || now[name].Pid == before[name].Pid {
+						return false
+					}
+				}
+				return true
+			})
+			require.Equal(t, c.want, w.list()["web"].Cmd)
+			for name := range before {
+				require.Len(t, runsOf(w.marked(name)), 1)
+			}
+		})
+	}
 }
 
 // TestDaemonStopIsTheEnd: a service that was being restarted is not started by a hobd that leaves, nor is one that somebody wants to run just then.

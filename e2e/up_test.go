@@ -544,3 +544,24 @@ func TestUpShowsWhyANeedFailed(t *testing.T) {
 	require.Regexp(t, `(?m)^ +the reason$`, r.stderr)
 	require.Contains(t, r.stderr, `service "first": exit 1`)
 }
+
+// TestNewestFileIsApplied: who has to wait for another one's up applies what the file says when it is his turn.
+func TestNewestFileIsApplied(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	file := func(run string) { w.toml("[services.web]\nrun = " + run + "\nstop.timeout = '10m'\n") }
+	file("['sh', '-c', " + strconv.Quote(dallying) + "]")
+	w.ok("up")
+	connections := func() int { return w.doc(0, "daemon", "status").Daemon.Connections }
+	quiet := connections()
+	file("['sleep', '1001']")
+	first := w.follow("up")
+	w.eventually("the old run is being stopped", func() bool { return w.list()["web"].State == "stopping" })
+	second := w.follow("up")
+	w.eventually("both wait", func() bool { return connections() >= quiet+2 })
+	file("['sleep', '1002']")
+	w.touch("gate")
+	require.Zero(t, first.wait())
+	require.Zero(t, second.wait())
+	require.Equal(t, []string{"sleep", "1002"}, w.list()["web"].Cmd, w.daemonLog())
+}

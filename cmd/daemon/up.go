@@ -41,29 +41,22 @@ func badConfig(err error) error {
 
 // projectUp applies the file and waits for what was asked for.
 func (d *daemon) projectUp(ctx context.Context, r *hob.Request, p api.UpParams) (api.UpResult, error) {
-	project, err := loadConfig(d.inst.Root.Path)
-	if err != nil {
-		return api.UpResult{}, err
-	}
-	start, err := project.Select(p.Names)
-	if err != nil {
-		return api.UpResult{}, &hob.Error{Code: api.CodeNoSuchService, Message: err.Error(), Err: err}
-	}
-	plan := d.plan(project)
-	plan.Whole, plan.NoWait, plan.Color = len(p.Names) == 0, p.NoWait, p.Color
-	if plan.Env = p.Env; plan.Env == nil {
-		plan.Env = []string{}
-	}
-	for _, s := range start {
-		plan.Start = append(plan.Start, s.Name)
-	}
+	var project *config.Project
 	quiet := func() {}
-	if p.Progress {
-		quiet = d.forward(r, func(name string) bool { return slices.Contains(plan.Start, name) })
-		defer quiet()
-	}
-	d.settings(project)
-	all, err := d.sup.Apply(ctx, plan)
+	all, err := d.sup.Apply(ctx, func() (plan supervisor.Plan, err error) {
+		if project, plan, err = d.readPlan(p.Names); err != nil {
+			return plan, err
+		}
+		plan.Whole, plan.NoWait, plan.Color = len(p.Names) == 0, p.NoWait, p.Color
+		if plan.Env = p.Env; plan.Env == nil {
+			plan.Env = []string{}
+		}
+		if p.Progress {
+			quiet = d.forward(r, func(name string) bool { return slices.Contains(plan.Start, name) })
+		}
+		return plan, nil
+	})
+	defer quiet()
 	var died *supervisor.DiedError
 	if err != nil && !errors.As(err, &died) {
 		return api.UpResult{}, err
@@ -85,6 +78,23 @@ func (d *daemon) projectUp(ctx context.Context, r *hob.Request, p api.UpParams) 
 		result.Notes = append(result.Notes, n.String())
 	}
 	return result, nil
+}
+
+// readPlan reads the file, for the services that are named, or else all that start by themselves. What it says about hobd itself takes effect.
+func (d *daemon) readPlan(names []string) (project *config.Project, plan supervisor.Plan, err error) {
+	if project, err = loadConfig(d.inst.Root.Path); err != nil {
+		return nil, plan, err
+	}
+	start, err := project.Select(names)
+	if err != nil {
+		return nil, plan, &hob.Error{Code: api.CodeNoSuchService, Message: err.Error(), Err: err}
+	}
+	plan = d.plan(project)
+	for _, s := range start {
+		plan.Start = append(plan.Start, s.Name)
+	}
+	d.settings(project)
+	return project, plan, nil
 }
 
 // plan is the whole file for the supervisor. A Procfile's services get their ports.
@@ -177,26 +187,22 @@ func freePort(taken map[int]bool) int {
 func (d *daemon) reload() {
 	<-d.adopted
 	defer d.boss.reloading()()
-	project, err := loadConfig(d.inst.Root.Path)
-	if err != nil {
-		d.log.Error("read the services again; nothing is changed", "err", err)
-		return
-	}
-	start, err := project.Select(nil)
-	if err != nil {
-		d.log.Error("read the services again; nothing is changed", "err", err)
-		return
-	}
-	plan := d.plan(project)
-	plan.Whole, plan.NoWait = true, true
-	for _, s := range start {
-		if _, err := d.sup.Status(s.Name); err != nil {
-			plan.Start = append(plan.Start, s.Name)
+	var project *config.Project
+	all, err := d.sup.Apply(context.Background(), func() (plan supervisor.Plan, err error) {
+		if project, plan, err = d.readPlan(nil); err != nil {
+			return plan, err
 		}
+		plan.Whole, plan.NoWait, plan.NewEnv = true, true, d.someEnv()
+		plan.Start = slices.DeleteFunc(plan.Start, func(name string) bool {
+			_, err := d.sup.Status(name)
+			return err == nil
+		})
+		return plan, nil
+	})
+	if project == nil {
+		d.log.Error("read the services again; nothing is changed", "err", err)
+		return
 	}
-	plan.NewEnv = d.someEnv()
-	d.settings(project)
-	all, err := d.sup.Apply(context.Background(), plan)
 	if err != nil {
 		d.log.Error("apply the services", "err", err)
 	}

@@ -25,9 +25,10 @@ type Plan struct {
 
 // Apply makes what runs what the plan says and touches nothing else: a service is restarted when its
 // command, directory or variables are other ones, and takes other settings as it runs. It waits for
-// the verdict on every service of Start. The error joins a *DiedError for each that failed.
-func (s *Supervisor) Apply(ctx context.Context, p Plan) ([]service.Status, error) {
-	start, err := s.apply(ctx, p)
+// the verdict on every service of Start. read makes the plan when it is its turn, so that the newest reading of a file is the
+// last one that is applied. The error is that of read, or joins a *DiedError for each that failed.
+func (s *Supervisor) Apply(ctx context.Context, read func() (Plan, error)) ([]service.Status, error) {
+	start, p, err := s.apply(ctx, read)
 	if err != nil {
 		return nil, err
 	}
@@ -42,11 +43,14 @@ func (s *Supervisor) Apply(ctx context.Context, p Plan) ([]service.Status, error
 }
 
 // apply does what there is to do and returns the services to wait for.
-func (s *Supervisor) apply(ctx context.Context, p Plan) ([]*svc, error) {
+func (s *Supervisor) apply(ctx context.Context, read func() (Plan, error)) (wait []*svc, p Plan, err error) {
 	s.applying.Lock()
 	defer s.applying.Unlock()
+	if p, err = read(); err != nil {
+		return nil, p, err
+	}
 	if err := s.refused(p); err != nil {
-		return nil, err
+		return nil, p, err
 	}
 	if p.Whole {
 		s.dropOthers(ctx, p.Specs)
@@ -62,21 +66,25 @@ func (s *Supervisor) apply(ctx context.Context, p Plan) ([]*svc, error) {
 	for _, name := range order {
 		v, restart, err := s.learn(*specs[name])
 		if err != nil {
-			return nil, err
+			return nil, p, err
 		}
 		if restart {
 			stale = append(stale, v)
 		}
 	}
-	s.stopSome(ctx, stale)
-	var wait, start []*svc
+	s.replace(ctx, stale, func(v *svc) *service.Spec { return v.specFor(*specs[v.name], p) })
+	var start []*svc
 	for _, name := range order {
 		v, err := s.get(name)
 		if err != nil {
 			continue
 		}
-		asked := slices.Contains(p.Start, name)
-		if slices.Contains(stale, v) || asked && wantsStart(v.status()) {
+		asked, st := slices.Contains(p.Start, name), v.status()
+		starts := asked && wantsStart(st)
+		if slices.Contains(stale, v) {
+			starts = st.State == service.Waiting || st.State == service.Failed // else somebody was quicker, with a start or a stop
+		}
+		if starts {
 			start = append(start, v)
 		}
 		if asked {
@@ -84,7 +92,7 @@ func (s *Supervisor) apply(ctx context.Context, p Plan) ([]*svc, error) {
 		}
 	}
 	atOnce(start, specs, func(v *svc) { v.send(event{kind: evStart, spec: v.specFor(*specs[v.name], p), lazy: true}) })
-	return wait, nil
+	return wait, p, nil
 }
 
 // atOnce calls f for services that are in an order in which they can be started, for each after it was called for what it needs among them, and for as
@@ -220,6 +228,15 @@ func (s *Supervisor) dropOthers(ctx context.Context, specs []service.Spec) {
 			s.o.Log.Error("forget", "service", v.name, "err", err)
 		}
 	}
+}
+
+// replace ends runs for others to follow, and waits until nothing of any is left: one may want a port that another one had.
+func (s *Supervisor) replace(ctx context.Context, stale []*svc, spec func(*svc) *service.Spec) {
+	var wg sync.WaitGroup
+	for _, v := range stale {
+		wg.Go(func() { _, _ = v.end(ctx, event{kind: evRestart, spec: spec(v), lazy: true, hold: true}) })
+	}
+	wg.Wait()
 }
 
 // stopSome stops services at once and waits for all.

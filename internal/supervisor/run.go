@@ -29,7 +29,7 @@ func (v *svc) accept(ev event) {
 		v.st.EnvAt = time.Now().UTC()
 	}
 	v.st.Want, v.st.NextTry, v.st.Why, v.st.Boot = service.Up, time.Time{}, "", bootID()
-	v.patient = ev.patient
+	v.held, v.patient = false, ev.patient
 	v.outcome(nil, nil, nil)
 	if !ev.auto {
 		v.st.Restarts, v.trial = 0, ev.trial

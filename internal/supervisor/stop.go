@@ -99,6 +99,9 @@ func (v *svc) gone(ev event) {
 	}
 	v.outcome(ev.killed, nil, nil)
 	switch again := v.again; {
+	case again != nil && again.hold:
+		v.again, v.st.Parking = nil, false
+		v.waitForOthers()
 	case again != nil:
 		v.again, v.st.Parking = nil, false
 		v.startFrom(service.Stopped, *again)
@@ -116,8 +119,51 @@ func (v *svc) stuck(ev event) {
 
 // startAgain remembers a start that came while stopping.
 func (v *svc) startAgain(ev event) {
-	ev.done, ev.kind = nil, evStart
-	v.again, v.unready, v.st.Want = &ev, "", service.Up
+	v.expect(ev)
+	ev.done, ev.kind, ev.spec = nil, evStart, nil
+	v.again = &ev
+}
+
+// expect writes down what is to be started: whatever becomes of this process, it is.
+func (v *svc) expect(ev event) {
+	if ev.spec != nil {
+		v.setSpec(*ev.spec)
+		v.st.EnvAt = time.Now().UTC()
+	}
+	v.unready, v.st.Want, v.st.Why, v.st.NextTry, v.st.Boot = "", service.Up, "", time.Time{}, bootID()
+}
+
+// restart ends the run, and another one follows.
+func (v *svc) restart(ev event) {
+	v.terminate(ev)
+	v.startAgain(ev)
+}
+
+// renew is restart where none runs. Something of the last one may be left.
+func (v *svc) renew(ev event) {
+	v.outcome(nil, nil, nil)
+	switch {
+	case v.proc != nil:
+		v.st.State = service.Stopping
+		v.restart(ev)
+	case ev.hold:
+		v.expect(ev)
+		v.waitForOthers()
+	default:
+		ev.kind = evStart
+		v.startFrom(v.st.State, ev)
+	}
+}
+
+// waitForOthers waits for the start that somebody has promised, who waits for other services to end.
+func (v *svc) waitForOthers() {
+	v.st.State, v.st.Why, v.held = service.Waiting, "for others to stop", true
+}
+
+// stopToRestart is for a restart while a stop is under way.
+func (v *svc) stopToRestart(ev event) {
+	v.stopForGood(ev)
+	v.startAgain(ev)
 }
 
 // stopForGood is for a stop that somebody asks for while another one is under way.

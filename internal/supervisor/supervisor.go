@@ -196,7 +196,7 @@ func (s *Supervisor) Run(ctx context.Context, spec service.Spec, o RunOptions) (
 	if err != nil {
 		return st, false, err
 	}
-	now := v.status()
+	start, now := v.start, v.status()
 	if now.Source != service.SourceRun {
 		return now, false, fmt.Errorf("service %q: %w: it is a service of %s", spec.Name, ErrNameTaken, now.Source)
 	}
@@ -205,9 +205,7 @@ func (s *Supervisor) Run(ctx context.Context, spec service.Spec, o RunOptions) (
 		case !same && !o.Replace:
 			return now, false, nameTaken(now)
 		case o.Replace, now.State == service.Stopping && !now.Parking, now.State.Pending():
-			if _, err := v.stop(ctx); err != nil {
-				return st, false, err
-			}
+			start = v.newRun
 		case now.State == service.Stopping: // nobody has asked for that
 		case now.State != service.Idle || o.Lazy:
 			if now.Idle != spec.Idle {
@@ -218,7 +216,7 @@ func (s *Supervisor) Run(ctx context.Context, spec service.Spec, o RunOptions) (
 			return st, true, err
 		}
 	}
-	st, err = v.start(ctx, event{spec: &spec, trial: !o.Lazy, lazy: o.Lazy}, o.NoWait)
+	st, err = start(ctx, event{spec: &spec, trial: !o.Lazy, lazy: o.Lazy}, o.NoWait)
 	if err == nil && !st.Same(spec) {
 		err = nameTaken(st) // somebody else was quicker with another command
 	}
@@ -272,14 +270,8 @@ func (s *Supervisor) Restart(ctx context.Context, name string, env []string) (se
 		}
 		start.spec = &spec
 	}
-	// The start is known before the stop is over: whatever becomes of the caller and of this process, it follows.
-	release, err := v.beginStop(ctx)
-	if err != nil {
-		return v.status(), err
-	}
-	defer release()
 	s.startNeeds(name)
-	return v.start(ctx, start, false)
+	return v.newRun(ctx, start, false)
 }
 
 // Remove forgets a service that does not run, with its log. Some of its tree may be left over

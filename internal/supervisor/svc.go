@@ -33,6 +33,7 @@ type svc struct {
 	run     *attempt // the run that is to become ready, or says its status
 	again   *event   // a start that waits for the end of stopping
 	unready string   // why the run is being ended, if that is for being not ready
+	held    bool     // it waits for whoever said hold
 	patient bool     // it waits for what it needs, even if that is down
 	trial   bool     // a run that ends before it is up is not followed by another
 	limited bool     // too many runs have failed
@@ -132,12 +133,19 @@ func (v *svc) handle(ev event) {
 // classify settles which event this is, where that depends on what only the service knows. The
 // kind is kinds when it is of no consequence any more.
 func (v *svc) classify(ev event) event {
-	if (v.sup.ending.Load() || v.over.Load()) && (ev.kind == evStart || ev.kind == evNeeds || ev.kind == evRetry || ev.kind == evConnect) {
-		ev.kind = kinds
-		return ev
+	if v.sup.ending.Load() || v.over.Load() {
+		switch ev.kind {
+		case evStart, evNeeds, evRetry, evConnect, evRestart:
+			ev.kind = kinds
+			return ev
+		}
 	}
 	switch ev.kind {
 	case evStart, evNeeds:
+		if ev.kind == evNeeds && v.held {
+			ev.kind = kinds
+			return ev
+		}
 		return v.classifyStart(ev)
 	case evConnect:
 		if v.st.State == service.Idle {
@@ -270,7 +278,20 @@ func (v *svc) await(ctx context.Context, ok func(service.Status) bool) (service.
 // start begins a run and waits for its verdict. A run that is already there is waited for.
 func (v *svc) start(ctx context.Context, ev event, noWait bool) (service.Status, error) {
 	ev.kind = evStart
-	if !v.send(ev) || v.sup.ending.Load() || v.over.Load() { // then it was dropped, perhaps
+	return v.verdict(ctx, v.send(ev), noWait)
+}
+
+// newRun is start after the end of the run that is there. When ctx ends there is no more grace for that.
+func (v *svc) newRun(ctx context.Context, ev event, noWait bool) (service.Status, error) {
+	ev.kind = evRestart
+	sent := v.send(ev)
+	defer context.AfterFunc(ctx, v.noGrace)()
+	return v.verdict(ctx, sent, noWait)
+}
+
+// verdict waits for what comes of a start.
+func (v *svc) verdict(ctx context.Context, sent, noWait bool) (service.Status, error) {
+	if !sent || v.sup.ending.Load() || v.over.Load() { // then it was dropped, perhaps
 		return v.status(), fmt.Errorf("service %q: %w", v.name, ErrClosed)
 	}
 	now := v.status()
@@ -305,12 +326,7 @@ func (v *svc) settled(ctx context.Context, generation int, noWait bool) (service
 // stop asks for the end of the run and waits until nothing of it is left; when ctx ends first
 // there is no more grace, and it waits on.
 func (v *svc) stop(ctx context.Context) (service.Status, error) {
-	release, err := v.beginStop(ctx)
-	if err != nil {
-		return v.status(), err
-	}
-	defer release()
-	st, err := v.await(context.Background(), func(st service.Status) bool { return st.State != service.Stopping })
+	st, err := v.end(ctx, event{kind: evStop})
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if err == nil && v.left != nil {
@@ -319,13 +335,13 @@ func (v *svc) stop(ctx context.Context) (service.Status, error) {
 	return st, err
 }
 
-// beginStop asks for the end of the run. A start that comes while it goes on follows it. When ctx ends before release is called there is no more
-// grace.
-func (v *svc) beginStop(ctx context.Context) (release func() bool, err error) {
-	if !v.send(event{kind: evStop}) {
-		return nil, fmt.Errorf("service %q: %w", v.name, ErrClosed)
+// end hands over what ends the run, and waits until nothing of it is left.
+func (v *svc) end(ctx context.Context, ev event) (service.Status, error) {
+	if !v.send(ev) {
+		return v.status(), fmt.Errorf("service %q: %w", v.name, ErrClosed)
 	}
-	return context.AfterFunc(ctx, v.noGrace), nil
+	defer context.AfterFunc(ctx, v.noGrace)()
+	return v.await(context.Background(), func(st service.Status) bool { return st.State != service.Stopping })
 }
 
 // noGrace cuts the grace of the stop that is under way.

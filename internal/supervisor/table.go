@@ -27,6 +27,7 @@ const (
 	evRetry                  // the back-off is over; becomes a start
 	evSpec                   // the file says something else that takes no restart
 	evStop                   // somebody wants it down
+	evRestart                // somebody wants another run, whatever there is
 	evSettled                // it has lived for Settle
 	evReady                  // it is ready
 	evUnready                // it was not ready in time, or somebody else answers in its place
@@ -62,6 +63,7 @@ var kindNames = [kinds]string{
 	evWell:       "alive again",
 	evSpec:       "new settings",
 	evStop:       "stop",
+	evRestart:    "restart",
 	evSettled:    "lived 300 ms",
 	evReady:      "ready",
 	evUnready:    "not ready",
@@ -87,6 +89,7 @@ type event struct {
 	patient    bool            // with the starts: wait also for what is down
 	demand     bool            // with evStart: a connection asked
 	lazy       bool            // with evStart: if it is on demand, its socket is enough
+	hold       bool            // with evRestart: whoever sends it sends evStart later; if hobd ends before, the next one starts the run
 	found      service.Address // with evReady: where it was found to listen
 	lease      service.Lease   // with evLease and evLeaseOver
 	by         *checker        // with evChecked, evSick and evWell
@@ -121,6 +124,7 @@ func init() {
 			evSick:      {service.Unready, (*svc).sicken},
 			evSpec:      {s, (*svc).adjust},
 			evStop:      {service.Stopping, (*svc).terminate},
+			evRestart:   {service.Stopping, (*svc).restart},
 			evProven:    {s, (*svc).prove},
 			evStatus:    {s, (*svc).say},
 			evExitOK:    {service.Done, (*svc).ended},
@@ -141,6 +145,7 @@ func init() {
 			evLetGo:      {s, (*svc).letGo},
 			evSpec:       {s, (*svc).adjust},
 			evStop:       {s, (*svc).stopRest}, // stopping, when something of its tree is left
+			evRestart:    {s, (*svc).renew},
 			evOrphan:     {s, (*svc).lookForRest},
 		}
 	}
@@ -180,6 +185,7 @@ func init() {
 			evLeaseOver:  {service.Stopping, (*svc).lapse},
 			evSpec:       {service.Stopping, (*svc).adjust},
 			evStop:       {service.Stopping, (*svc).stopForGood},
+			evRestart:    {service.Stopping, (*svc).stopToRestart},
 			evGone:       {service.Stopped, (*svc).gone}, // idle, when nobody asked for the stop
 			evStuck:      {service.Failed, (*svc).stuck},
 			// Only after "not ready": the run was ended because of that.
