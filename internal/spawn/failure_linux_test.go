@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"os"
@@ -251,6 +252,42 @@ func TestPatienceIsNotProlongedByAnEndedContext(t *testing.T) {
 		_, err := process.Stat(pid)
 		return errors.Is(err, fs.ErrNotExist)
 	})
+}
+
+// TestStarterThatWasStopped: it slept through all its patience, in the middle of a line, and hears what was said meanwhile.
+func TestStarterThatWasStopped(t *testing.T) {
+	near, far := net.Pipe()
+	defer near.Close()
+	defer far.Close()
+	proc, err := os.StartProcess(self, []string{self, "-test.run=^$"}, &os.ProcAttr{})
+	require.NoError(t, err)
+	pid := proc.Pid
+	go io.WriteString(far, `{"progress":{"stage":"load"}}`+"\n"+`{"ready":{"pid":1}}`+"\n")
+	a := awaited{conn: &sleeper{Conn: near}, proc: proc}
+	require.Nil(t, a.wait(t.Context(), &lock.Record{}))
+	eventually(t, "the process is reaped", func() bool {
+		_, err := process.Stat(pid)
+		return errors.Is(err, fs.ErrNotExist)
+	})
+}
+
+// sleeper finds all deadlines but those of a last look over after some reads.
+type sleeper struct {
+	net.Conn
+	reads int
+	last  bool
+}
+
+func (c *sleeper) SetReadDeadline(t time.Time) error {
+	c.last = !t.IsZero() && time.Until(t) <= lastLook
+	return nil
+}
+
+func (c *sleeper) Read(p []byte) (int, error) {
+	if c.reads++; c.reads > 5 && !c.last {
+		return 0, os.ErrDeadlineExceeded
+	}
+	return c.Conn.Read(p)
 }
 
 // endsContext ends the context when the first deadline is set, and sets it only when the context's

@@ -102,7 +102,7 @@ func (a *awaited) wait(ctx context.Context, rec *lock.Record) *Failure {
 		if ctx.Err() != nil {
 			_ = a.conn.SetReadDeadline(time.Unix(1, 0))
 		}
-		line, err := readLine(a.conn)
+		line, err := a.line()
 		if errors.Is(err, errLine) {
 			return a.nonsense(rec, line)
 		}
@@ -128,6 +128,22 @@ func (a *awaited) wait(ctx context.Context, rec *lock.Record) *Failure {
 			a.progress(m.Progress.Stage)
 		}
 	}
+}
+
+// lastLook is what a look at what lies there already may take.
+const lastLook = 100 * time.Millisecond
+
+// line is the next one. When the time is over it looks once more: this process may have been stopped meanwhile, as by Ctrl-Z, and what was said to it
+// lies there.
+func (a *awaited) line() ([]byte, error) {
+	line, err := readLine(a.conn)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		var rest []byte
+		_ = a.conn.SetReadDeadline(time.Now().Add(lastLook))
+		rest, err = readLine(a.conn)
+		line = append(line, rest...)
+	}
+	return line, err
 }
 
 // readLine reads byte by byte: what follows the line of ready belongs to the connection.
