@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -92,7 +93,9 @@ type terminalSession struct {
 	a    *app
 	ctx  context.Context
 	name string
-	c    *hob.Client
+
+	mu sync.Mutex // guards c: a call can outlive the leave that is taken of it
+	c  *hob.Client
 }
 
 // Input implements session.
@@ -115,19 +118,11 @@ func (t *terminalSession) Resize(rows, cols int) error {
 // killed may be lost, but is not typed twice. A service that has ended takes nothing any more, which is for the other connection to tell.
 func (t *terminalSession) call(f func(*hob.Client) error) (err error) {
 	for range drainTries {
-		if t.c != nil {
-			select {
-			case <-t.c.Done(): // the next daemon can be typed to
-				t.close()
-			default:
-			}
+		var c *hob.Client
+		if c, err = t.client(); err != nil {
+			return err
 		}
-		if t.c == nil {
-			if t.c, err = t.a.dial(t.ctx); err != nil {
-				return err
-			}
-		}
-		err = f(t.c)
+		err = f(c)
 		if isCode(err, codeLost) || isCode(err, api.CodeDraining) {
 			t.close()
 		}
@@ -141,9 +136,35 @@ func (t *terminalSession) call(f func(*hob.Client) error) (err error) {
 	return err
 }
 
+// client is connected to the daemon of now.
+func (t *terminalSession) client() (*hob.Client, error) {
+	t.mu.Lock()
+	c := t.c
+	t.mu.Unlock()
+	if c != nil {
+		select {
+		case <-c.Done(): // the next daemon can be typed to
+			t.close()
+		default:
+			return c, nil
+		}
+	}
+	c, err := t.a.dial(t.ctx)
+	if err != nil {
+		return nil, err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.c = c
+	return c, nil
+}
+
 func (t *terminalSession) close() {
-	if t.c != nil {
-		_ = t.c.Close()
-		t.c = nil
+	t.mu.Lock()
+	c := t.c
+	t.c = nil
+	t.mu.Unlock()
+	if c != nil {
+		_ = c.Close()
 	}
 }
