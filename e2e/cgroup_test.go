@@ -132,6 +132,29 @@ func TestFrozenDaemon(t *testing.T) {
 	}
 }
 
+// TestWhatCanNotBeStopped is said to be so as long as it is: what ends in the end has an exit status like any other.
+func TestWhatCanNotBeStopped(t *testing.T) {
+	t.Parallel()
+	g := newCgroup(t, "freezer")
+	w := newWorld(t)
+	w.toml("[services.web]\nrun = ['sleep', '1000']\nstop.timeout = '10ms'\n")
+	w.ok("up")
+	pid := w.list()["web"].Pid
+	g.take(pid)
+	g.set("freezer.state", "FROZEN")
+	t.Cleanup(func() { g.set("freezer.state", "THAWED") })
+	require.Contains(t, w.failure(1, "stop", "web", unhurried).Message, fmt.Sprintf("pid %d (sleep, state D) left after SIGKILL", pid))
+	s := w.list()["web"]
+	require.Equal(t, "failed", s.State)
+	require.Contains(t, s.Why, "can't be stopped")
+	g.set("freezer.state", "THAWED")
+	w.eventually("it has ended", func() bool { s = w.list()["web"]; return s.Exit != nil })
+	require.Contains(t, []string{"SIGTERM", "SIGKILL"}, s.Exit.Signal)
+	require.NotContains(t, s.Why, "can't be stopped")
+	w.ok("start", "web")
+	require.NotEqual(t, pid, w.list()["web"].Pid)
+}
+
 // TestKilledWithAllItStarted: hobd, its sentry, its services and its clients are killed in the same instant, by cgroup.kill, at any moment. The next
 // up finds everything in order. HOB_CRASHES is how often.
 func TestKilledWithAllItStarted(t *testing.T) {

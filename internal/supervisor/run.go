@@ -29,7 +29,7 @@ func (v *svc) accept(ev event) {
 		v.st.EnvAt = time.Now().UTC()
 	}
 	v.st.Want, v.st.NextTry, v.st.Why, v.st.Boot = service.Up, time.Time{}, "", bootID()
-	v.held, v.patient = false, ev.patient
+	v.held, v.outlived, v.patient = false, false, ev.patient
 	v.outcome(nil, nil, nil)
 	if !ev.auto {
 		v.st.Restarts, v.trial = 0, ev.trial
@@ -227,7 +227,15 @@ var restWords = regexp.MustCompile(`; \d+ of its processes live on \([^)]*\)`)
 
 // lookForRest is called when orphans end, which is how one hears of the end of what was left. What else is said of the service stays.
 func (v *svc) lookForRest(event) {
-	if v.proc == nil || v.st.Exit == nil {
+	if v.proc == nil {
+		return
+	}
+	if v.outlived && v.proc.Exited() {
+		v.outlived = false
+		v.noteExit(v.proc.Exit())
+		v.st.Why = v.st.Exit.String()
+	}
+	if v.st.Exit == nil {
 		return
 	}
 	if rest := v.leftovers(); v.st.State != service.Waiting { // that says what for

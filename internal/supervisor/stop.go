@@ -112,7 +112,7 @@ func (v *svc) gone(ev event) {
 
 // stuck is a tree that outlived SIGKILL: in state D, as a rule.
 func (v *svc) stuck(ev event) {
-	v.again, v.unready, v.st.Parking = nil, "", false
+	v.again, v.unready, v.outlived, v.st.Parking = nil, "", v.st.Exit == nil, false
 	v.st.Why = "can't be stopped: " + ev.err.Error()
 	v.outcome(ev.killed, ev.err, nil)
 }

@@ -27,24 +27,25 @@ type svc struct {
 	halted, released sync.Once
 	exited           chan struct{} // closed when the goroutine has ended
 
-	st      service.Status
-	proc    *process.Process // of this or the last run, until nothing of it is left
-	out     *servicelog.Writer
-	run     *attempt // the run that is to become ready, or says its status
-	again   *event   // a start that waits for the end of stopping
-	unready string   // why the run is being ended, if that is for being not ready
-	held    bool     // it waits for whoever said hold
-	patient bool     // it waits for what it needs, even if that is down
-	trial   bool     // a run that ends before it is up is not followed by another
-	limited bool     // too many runs have failed
-	barren  bool     // the last run left by itself although a connection waits
-	front   front
-	term    *terminal          // of the run; nil: it has none
-	uncheck context.CancelFunc // ends the alive checks
-	over    atomic.Bool        // it is removed: never started again
-	removed chan struct{}      // closed when it is
-	checker *checker           // the one that uncheck ends
-	looking int                // the generation that is looked at from time to time, whether anybody needs it
+	st       service.Status
+	proc     *process.Process // of this or the last run, until nothing of it is left
+	out      *servicelog.Writer
+	run      *attempt // the run that is to become ready, or says its status
+	again    *event   // a start that waits for the end of stopping
+	unready  string   // why the run is being ended, if that is for being not ready
+	outlived bool     // the run could not be stopped
+	held     bool     // it waits for whoever said hold
+	patient  bool     // it waits for what it needs, even if that is down
+	trial    bool     // a run that ends before it is up is not followed by another
+	limited  bool     // too many runs have failed
+	barren   bool     // the last run left by itself although a connection waits
+	front    front
+	term     *terminal          // of the run; nil: it has none
+	uncheck  context.CancelFunc // ends the alive checks
+	over     atomic.Bool        // it is removed: never started again
+	removed  chan struct{}      // closed when it is
+	checker  *checker           // the one that uncheck ends
+	looking  int                // the generation that is looked at from time to time, whether anybody needs it
 
 	leases  atomic.Int32 // of connections
 	sparing atomic.Bool  // the stop that is under way must not cut anybody short
@@ -160,7 +161,11 @@ func (v *svc) classify(ev event) event {
 		ev.auto = true
 		return v.classifyStart(ev)
 	case evExit:
-		if !v.st.State.Alive() || v.st.State == service.Stopping {
+		switch {
+		case v.outlived: // and was stopped in the end
+			ev.kind = evOrphan
+			return ev
+		case !v.st.State.Alive() || v.st.State == service.Stopping:
 			ev.kind = kinds
 			return ev
 		}
