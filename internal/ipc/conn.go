@@ -98,7 +98,7 @@ type Conn struct {
 
 	amu       sync.Mutex // guards suspended and again
 	suspended bool
-	again     []Unsettled
+	again     []*Unsettled // that are not handled at this moment
 }
 
 // NewConn takes over nc and reads it until the peer closes its end, even only
@@ -115,7 +115,10 @@ func NewConn(ctx context.Context, nc net.Conn, o ConnOptions) *Conn {
 	c.s.ended = func() { end(); c.active.Done() }
 	c.rpc = jsonrpc2.NewConn(ctx, c.s, dispatcher{c}, jsonrpc2.SetLogger(silence{}))
 	if o.Resume != nil {
-		c.repeat(o.Resume.Again)
+		for _, u := range o.Resume.Again {
+			c.again = append(c.again, &u)
+		}
+		c.repeat(c.again...)
 	}
 	close(c.s.begin) // the read loop may use c now
 	return c
@@ -238,21 +241,39 @@ func (c *Conn) Close() error {
 	return nil
 }
 
-// Finish closes the connection once the requests that are being handled are
-// answered, and takes no more; when ctx ends first it closes at once.
+// Finish closes the connection once every request that the peer could send is answered, and lets it send no more; when ctx ends
+// first it closes at once. Where the kernel drops what was sent and not read (macOS) those requests are lost.
 func (c *Conn) Finish(ctx context.Context) error {
-	// Whoever has every slot knows that nobody else has one; a slot is given
-	// back after the answer is written.
-	for range cap(c.slots) {
+	c.answered(ctx)
+	// From here on the peer can't send; what it has sent is still read: shutdown(2), unix(7).
+	if c.s.closeRead() {
 		select {
-		case c.slots <- struct{}{}:
+		case <-c.s.drained:
+			c.answered(ctx)
 		case <-c.Done():
-			return nil
 		case <-ctx.Done():
-			return c.Close()
 		}
 	}
 	return c.Close()
+}
+
+// answered waits until no request is being handled.
+func (c *Conn) answered(ctx context.Context) {
+	// Whoever has every slot knows that nobody else has one; a slot is given
+	// back after the answer is written.
+	taken := 0
+	for ; taken < cap(c.slots); taken++ {
+		select {
+		case c.slots <- struct{}{}:
+			continue
+		case <-c.Done():
+		case <-ctx.Done():
+		}
+		break
+	}
+	for range taken {
+		<-c.slots
+	}
 }
 
 // Wait returns when the connection is over and every handler has returned. A

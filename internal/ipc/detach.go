@@ -96,7 +96,7 @@ func (s *stream) detach() (*RawConn, error) {
 	s.wmu.Unlock()
 	s.hmu.Lock()
 	defer s.hmu.Unlock()
-	if broken || s.closed || s.gone {
+	if broken || s.closed || s.gone || s.finishing.Load() {
 		return nil, closedBy(s.why())
 	}
 	if err := s.nc.SetDeadline(time.Time{}); err != nil {
@@ -105,6 +105,18 @@ func (s *stream) detach() (*RawConn, error) {
 	s.gone = true
 	ahead, _ := s.frames.r.Peek(s.frames.r.Buffered())
 	return &RawConn{Conn: s.nc, ahead: append([]byte(nil), ahead...)}, nil
+}
+
+// closeRead has the peer send no more. It is false for a connection that is handed over, or is about to be.
+func (s *stream) closeRead() bool {
+	s.hmu.Lock()
+	defer s.hmu.Unlock()
+	nc, ok := s.nc.(interface{ CloseRead() error })
+	if !ok || s.last.Load() || s.closed || s.gone {
+		return false
+	}
+	s.finishing.Store(true)
+	return nc.CloseRead() == nil
 }
 
 // release lets the read loop end.

@@ -41,6 +41,20 @@ func (c *Conn) watchHangup() (stop func()) {
 	}
 }
 
+// HungUp reports that the peer has closed its end, which whoever reads may not have come to yet, or that ours is closed.
+func (c *Conn) HungUp() bool {
+	sc, ok := c.s.nc.(syscall.Conn)
+	if !ok {
+		return false // net.Pipe
+	}
+	rc, err := sc.SyscallConn()
+	hung := true
+	if err == nil {
+		_ = rc.Control(func(fd uintptr) { hung = hungUp(int(fd)) })
+	}
+	return hung
+}
+
 // hungUp is not about a peer that only shut down its writing: it may still read.
 func hungUp(fd int) bool {
 	p := []unix.PollFd{{Fd: int32(fd)}}

@@ -31,6 +31,9 @@ type stream struct {
 	writeTimeout time.Duration
 	onFirst      func()
 	begin        chan struct{} // closed once the Conn is whole
+	finishing    atomic.Bool   // the read loop stays, when it has come to the end, until the connection is closed
+	drained      chan struct{} // closed when it has come there
+	ending       chan struct{} // closed by Close
 	gate         gate
 	ahead        bytes.Reader // what an earlier Conn had read
 	frames       frameReader  // the read loop's
@@ -55,6 +58,8 @@ func newStream(nc net.Conn, o *ConnOptions) *stream {
 		writeTimeout: o.WriteTimeout,
 		onFirst:      o.OnFirstFrame,
 		begin:        make(chan struct{}),
+		drained:      make(chan struct{}),
+		ending:       make(chan struct{}),
 		handover:     handover{once: o.Once, free: make(chan struct{})},
 	}
 	s.gate.kick = nc.SetReadDeadline
@@ -101,6 +106,9 @@ func (s *stream) ReadObject(v any) error {
 	// A refusal is the peer's own last word: answering it could go on for ever.
 	if fault, ok := errors.AsType[*Error](err); ok && s.server && !errors.As(err, new(errRefused)) {
 		s.answer(fault)
+	}
+	if close(s.drained); s.finishing.Load() {
+		<-s.ending
 	}
 	s.ended()
 	return err
@@ -230,6 +238,7 @@ func (s *stream) Close() error {
 	}
 	s.fail(net.ErrClosed)
 	err := s.nc.Close()
+	close(s.ending)
 	s.gate.open() // whoever was suspended sees it, too
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -118,7 +119,9 @@ func (c *Conn) Suspend(ctx context.Context) (*Suspended, error) {
 	s.Ahead = c.s.unread()
 	c.amu.Lock()
 	defer c.amu.Unlock()
-	s.Again = append(s.Again, c.again...)
+	for _, u := range c.again {
+		s.Again = append(s.Again, *u)
+	}
 	return s, nil
 }
 
@@ -162,45 +165,59 @@ func (c *Conn) quiet(ctx context.Context, parked <-chan struct{}) error {
 // Resume goes on after Suspend: first with the requests that are to be handled again.
 func (c *Conn) Resume() {
 	c.amu.Lock()
-	again := c.again
-	c.again, c.suspended = nil, false
+	c.suspended = false
+	c.repeat(c.again...)
 	c.amu.Unlock()
-	c.repeat(again)
 	c.s.gate.open()
 }
 
-// repeat handles requests that another Conn, or this one earlier, has read.
-func (c *Conn) repeat(all []Unsettled) {
+// repeat handles requests of c.again that another Conn, or this one earlier, has read.
+func (c *Conn) repeat(all ...*Unsettled) {
 	for _, u := range all {
-		var id jsonrpc2.ID
-		if len(u.ID) > 0 {
-			_ = id.UnmarshalJSON(u.ID)
-		}
 		c.active.Add(1)
 		go func() {
 			select {
 			case c.slots <- struct{}{}:
-				c.serve(c.ctx, id, &Request{Method: u.Method, Params: u.Params, Notification: u.Notification})
+				if c.claim(u) {
+					var id jsonrpc2.ID
+					if len(u.ID) > 0 {
+						_ = id.UnmarshalJSON(u.ID)
+					}
+					c.serve(c.ctx, id, &Request{Method: u.Method, Params: u.Params, Notification: u.Notification})
+					return
+				}
+				<-c.slots
 			case <-c.ctx.Done():
-				c.active.Done()
 			}
+			c.active.Done()
 		}()
 	}
 }
 
+// claim takes a request out of c.again, unless somebody else has, or the connection was suspended before its turn came.
+func (c *Conn) claim(u *Unsettled) bool {
+	c.amu.Lock()
+	defer c.amu.Unlock()
+	i := slices.Index(c.again, u)
+	if i < 0 || c.suspended {
+		return false
+	}
+	c.again = slices.Delete(c.again, i, i+1)
+	return true
+}
+
 // putOff notes a request for later, which is now if the connection has been resumed meanwhile.
 func (c *Conn) putOff(id jsonrpc2.ID, r *Request) {
-	u := Unsettled{Method: r.Method, Params: r.Params, Notification: r.Notification}
+	u := &Unsettled{Method: r.Method, Params: r.Params, Notification: r.Notification}
 	if !r.Notification {
 		u.ID, _ = id.MarshalJSON()
 	}
 	c.amu.Lock()
 	defer c.amu.Unlock()
-	if c.suspended {
-		c.again = append(c.again, u)
-		return
+	c.again = append(c.again, u)
+	if !c.suspended {
+		c.repeat(u)
 	}
-	c.repeat([]Unsettled{u})
 }
 
 // File gives a duplicate of the connection's descriptor, which the caller closes. The connection goes on using its own.

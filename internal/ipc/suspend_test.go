@@ -222,6 +222,33 @@ func TestSuspendGivesUp(t *testing.T) {
 	require.True(t, errors.Is(c.Err(), ErrClosed))
 }
 
+// TestWhatWaitsForItsTurnIsPassedOn: a request that was put off, and is put off again before it was its turn, is in nobody's hands meanwhile.
+func TestWhatWaitsForItsTurnIsPassedOn(t *testing.T) {
+	t.Parallel()
+	client, server := unixPair(t)
+	var handled atomic.Int32
+	c := NewConn(context.Background(), server, ConnOptions{MaxInFlight: 1, Handler: func(context.Context, *Conn, *Request) (any, error) {
+		handled.Add(1)
+		return nil, ErrAgain
+	}})
+	defer c.Close()
+	c.Hush()
+	c.amu.Lock()
+	c.again = []*Unsettled{{Method: "later", ID: json.RawMessage("7")}}
+	c.amu.Unlock()
+	for range 100 {
+		c.slots <- struct{}{} // something else is being handled
+		c.Resume()
+		c.Hush()
+		<-c.slots
+		s := suspended(t, c)
+		require.Len(t, s.Again, 1)
+		require.Equal(t, "later", s.Again[0].Method)
+		require.Zero(t, handled.Load())
+	}
+	require.NoError(t, client.Close())
+}
+
 // TestASuspendedConnCanBeClosed: nothing of it is left then.
 func TestASuspendedConnCanBeClosed(t *testing.T) {
 	t.Parallel()
