@@ -161,7 +161,7 @@ func (cs *connections) leases() (n int) {
 	return n
 }
 
-// sessions names who has a lease or waits for an answer, except for one.
+// sessions names who has a lease or waits for an answer, except for one and those that have gone.
 func (cs *connections) sessions(except *ipc.Conn) []string {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
@@ -174,7 +174,7 @@ func (cs *connections) sessions(except *ipc.Conn) []string {
 		}
 	}
 	for c, p := range cs.peers {
-		if p.Lease && !busy[c] {
+		if p.Lease && !busy[c] && !c.HungUp() {
 			all = append(all, p.String())
 		}
 	}

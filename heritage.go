@@ -63,8 +63,8 @@ func (s *server) quiesce(ctx context.Context) (*heritage, map[string]*os.File, e
 		return nil, files, err
 	}
 	all := s.conns.list()
-	if names := s.own.names(all); len(names) > 0 {
-		return nil, files, s.inUse("another version", names)
+	if err := s.noneOwn(ctx, all); err != nil {
+		return nil, files, err
 	}
 	for c := range all {
 		c.Hush()
@@ -94,6 +94,9 @@ func (s *server) quiesce(ctx context.Context) (*heritage, map[string]*os.File, e
 		})
 	}
 	wg.Wait()
+	if failed == nil {
+		failed = s.noneOwn(ctx, all) // one may just have said hello
+	}
 	if failed != nil {
 		if names := s.conns.waiting(); errors.Is(failed, context.DeadlineExceeded) && len(names) > 0 {
 			failed = s.inUse("another version", names)
@@ -101,6 +104,24 @@ func (s *server) quiesce(ctx context.Context) (*heritage, map[string]*os.File, e
 		return nil, files, failed
 	}
 	return h, files, s.keepPlace(files)
+}
+
+// noneOwn returns when nobody has a connection of the program's own protocol. The error names who has one. Who has closed his is waited for: what he
+// sent is still to be read.
+func (s *server) noneOwn(ctx context.Context, all map[*ipc.Conn]peer) error {
+	for {
+		switch names, gone := s.own.names(all); {
+		case len(names) > 0:
+			return s.inUse("another version", names)
+		case gone == 0:
+			return nil
+		}
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // keepPlace adds what makes the process the instance's daemon.

@@ -177,14 +177,18 @@ func (c *ownConn) Close() error {
 	return err
 }
 
-// names are those of the clients that have such a connection, of which nobody knows where it could be passed on.
-func (l *ownListener) names(peers map[*ipc.Conn]peer) []string {
+// names are those of the clients that have such a connection, of which nobody knows where it could be passed on. gone is how many more have closed
+// theirs, which may not be read to the end yet.
+func (l *ownListener) names(peers map[*ipc.Conn]peer) (names []string, gone int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var names []string
 	for was := range l.all {
+		if was.HungUp() {
+			gone++
+			continue
+		}
 		names = append(names, peers[was].String())
 	}
 	slices.Sort(names)
-	return names
+	return names, gone
 }

@@ -154,7 +154,7 @@ func (v *svc) adopt(found []process.Marked, files map[string]*os.File) (again bo
 		if v.st.State == service.Idle {
 			v.rested()
 		}
-		v.patient = v.st.State == service.Waiting && v.st.Exit != nil                            // it is to be started again, not for somebody who waits
+		v.patient = v.st.State == service.Waiting && v.st.Exit != nil // it is to be started again, not for somebody who waits
 		return false
 	}
 	if err := persist(v.openLog); err != nil {
