@@ -200,55 +200,53 @@ func (d *daemon) load(_ context.Context, files map[string]*os.File) (err error) 
 
 // directories makes those that the supervisor writes to.
 func (d *daemon) directories() error {
-	state, err := d.inst.OpenState(true)
-	if err != nil {
-		return err
-	}
-	defer state.Close()
-	dir, err := d.inst.OpenDir(state, true)
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	for _, name := range []string{instance.LogsName, instance.FIFOName, instance.LocksName, instance.NotifyName, instance.SockName} {
-		sub, err := instance.OpenSub(dir, name, true)
-		if err != nil {
-			return err
+	return inDir(d.inst, true, func(dir *os.File) error {
+		for _, name := range []string{instance.LogsName, instance.FIFOName, instance.LocksName, instance.NotifyName, instance.SockName} {
+			sub, err := instance.OpenSub(dir, name, true)
+			if err != nil {
+				return err
+			}
+			sub.Close()
 		}
-		sub.Close()
-	}
-	return nil
+		return nil
+	})
 }
 
 // sweep removes the sockets that a hobd was killed before it gave them their names: until then those begin with a dot, as no service's name does.
 func (d *daemon) sweep() error {
-	state, err := d.inst.OpenState(false)
+	return inDir(d.inst, false, func(dir *os.File) error {
+		var errs []error
+		for _, name := range []string{instance.NotifyName, instance.SockName} {
+			sub, err := instance.OpenSub(dir, name, false)
+			if err != nil {
+				return err
+			}
+			names, err := instance.Names(sub)
+			errs = append(errs, err)
+			for _, name := range names {
+				if strings.HasPrefix(name, ".") {
+					errs = append(errs, instance.Remove(sub, name))
+				}
+			}
+			sub.Close()
+		}
+		return errors.Join(errs...)
+	})
+}
+
+// inDir calls f with the instance directory, which is open meanwhile; with create it is made when it is missing.
+func inDir(inst instance.Instance, create bool, f func(dir *os.File) error) error {
+	state, err := inst.OpenState(create)
 	if err != nil {
 		return err
 	}
 	defer state.Close()
-	dir, err := d.inst.OpenDir(state, false)
+	dir, err := inst.OpenDir(state, create)
 	if err != nil {
 		return err
 	}
 	defer dir.Close()
-	for _, name := range []string{instance.NotifyName, instance.SockName} {
-		sub, err := instance.OpenSub(dir, name, false)
-		if err != nil {
-			return err
-		}
-		names, err := sub.Readdirnames(-1)
-		for _, name := range names {
-			if strings.HasPrefix(name, ".") {
-				err = errors.Join(err, instance.Remove(sub, name))
-			}
-		}
-		sub.Close()
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return f(dir)
 }
 
 // run adopts what still runs.

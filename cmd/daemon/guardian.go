@@ -61,24 +61,10 @@ const sentryName = "sentry.pid"
 
 // note lets an earlier sentry see that it has a successor, also when this hobd dies before it could say so.
 func (g *guardian) note(who string) {
-	err := g.inDir(func(dir *os.File) error { return instance.WriteFile(dir, sentryName, []byte(who)) })
+	err := inDir(g.inst, false, func(dir *os.File) error { return instance.WriteFile(dir, sentryName, []byte(who)) })
 	if err != nil {
 		g.log.Error("note the sentry", "err", err)
 	}
-}
-
-func (g *guardian) inDir(f func(dir *os.File) error) error {
-	state, err := g.inst.OpenState(false)
-	if err != nil {
-		return err
-	}
-	defer state.Close()
-	dir, err := g.inst.OpenDir(state, false)
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	return f(dir)
 }
 
 // changed is told of each change of a service.

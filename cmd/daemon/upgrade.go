@@ -37,7 +37,7 @@ func (d *daemon) handover(ctx context.Context, program string) (map[string]*os.F
 	}
 	data, err := json.Marshal(intent{program})
 	if err == nil {
-		err = d.guard.inDir(func(dir *os.File) error { return instance.WriteFile(dir, intentName, append(data, '\n')) })
+		err = inDir(d.inst, false, func(dir *os.File) error { return instance.WriteFile(dir, intentName, append(data, '\n')) })
 	}
 	if err != nil {
 		return nil, fmt.Errorf("write down what is meant to be: %w", err)
@@ -60,7 +60,7 @@ func (d *daemon) upgraded(old *os.File) {
 			d.log.Error("dismiss the sentry of the program before", "err", err)
 		}
 	}
-	_ = d.guard.inDir(func(dir *os.File) error { return instance.Remove(dir, intentName) })
+	_ = inDir(d.inst, false, func(dir *os.File) error { return instance.Remove(dir, intentName) })
 }
 
 // intended is the program that hobd was about to become.
