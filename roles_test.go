@@ -111,6 +111,15 @@ var roles = map[string]func(o *hob.ServeOptions) hob.Handler{
 		o.Accept = each(func(c net.Conn) { _, _ = io.Copy(c, c) })
 		return census
 	},
+	"overstays": func(o *hob.ServeOptions) hob.Handler {
+		stay := filepath.Join(os.Args[3], "stay")
+		o.Stop = func(context.Context, bool) {
+			for _, err := os.Stat(stay); err == nil; _, err = os.Stat(stay) {
+				time.Sleep(10 * time.Millisecond)
+			}
+		}
+		return census
+	},
 	"draining": func(o *hob.ServeOptions) hob.Handler {
 		o.Stop = func(ctx context.Context, _ bool) {
 			// Until the test has seen how it is to come now.
