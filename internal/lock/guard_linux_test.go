@@ -4,11 +4,14 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"os/exec"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -219,4 +222,43 @@ func stampede(key string, clients, rounds int) (wrong []string) {
 	}
 	wg.Wait()
 	return wrong
+}
+
+// helpStarve serves the guard arg, and may open no more descriptors than it has.
+func helpStarve(arg string) (string, error) {
+	g, err := TryGuard(arg)
+	if err != nil || g == nil {
+		return "no guard", err
+	}
+	kept = append(kept, g.File())
+	none := unix.Rlimit{Cur: 0, Max: 1024}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &none); err != nil {
+		return "", err
+	}
+	go g.Serve()
+	return "starving", nil
+}
+
+// TestGuardOutlivesAShortageOfDescriptors: who looks waits in the queue meanwhile, and is answered when it is over.
+func TestGuardOutlivesAShortageOfDescriptors(t *testing.T) {
+	key := newKey()
+	h := begin(t, "starve", key, nil)
+	require.Equal(t, "starving", h.said)
+	c, err := net.Dial("unix", "@"+key)
+	require.NoError(t, err)
+	defer c.Close()
+	for range 5 {
+		require.NoError(t, c.SetReadDeadline(time.Now().Add(guardPause)))
+		_, err = c.Read(make([]byte, 1))
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded, "nobody can accept it")
+		pid, _, held := LookGuard(key)
+		require.True(t, held)
+		require.Equal(t, h.cmd.Process.Pid, pid)
+	}
+	enough := unix.Rlimit{Cur: 1024, Max: 1024}
+	require.NoError(t, unix.Prlimit(h.cmd.Process.Pid, unix.RLIMIT_NOFILE, &enough, nil))
+	require.NoError(t, c.SetReadDeadline(time.Now().Add(patience)))
+	_, err = c.Read(make([]byte, 1))
+	require.ErrorIs(t, err, io.EOF)
+	h.kill()
 }

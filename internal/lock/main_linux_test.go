@@ -41,6 +41,7 @@ var helpers = map[string]func(arg string) (string, error){
 	"sit":    func(string) (string, error) { return "sitting", nil },
 	"guard":  helpGuard,
 	"listen": helpListen,
+	"starve": helpStarve,
 	"nested": helpNested,
 	"full":   helpFull,
 	"race":   helpRace,
