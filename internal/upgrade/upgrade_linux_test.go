@@ -244,6 +244,24 @@ func TestTrialEndsWhatHangs(t *testing.T) {
 	require.ErrorIs(t, unix.Kill(pid, 0), unix.ESRCH)
 }
 
+// TestTrialWaitsForNoStranger: what a tried program has started may leave its tree and have its output for ever.
+func TestTrialWaitsForNoStranger(t *testing.T) {
+	t.Parallel()
+	pidfile := filepath.Join(t.TempDir(), "pid")
+	path := script(t, "#!/bin/sh\nsetsid sh -c 'env -i sleep 600 & echo $! > "+pidfile+"'\n", 0o700)
+	_, err := Trial(t.Context(), "/", []string{path}, os.Environ())
+	text, rerr := os.ReadFile(pidfile)
+	require.NoError(t, rerr)
+	pid, perr := strconv.Atoi(strings.TrimSpace(string(text)))
+	require.NoError(t, perr)
+	if unix.Kill(pid, 0) == nil {
+		require.NoError(t, unix.Kill(pid, unix.SIGKILL))
+	} else {
+		t.Log("it was found, and ended")
+	}
+	require.ErrorContains(t, err, "it is no such daemon")
+}
+
 // TestTrialOfAGoodProgram, which greets.
 func TestTrialOfAGoodProgram(t *testing.T) {
 	t.Parallel()
