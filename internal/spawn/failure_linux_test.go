@@ -194,6 +194,9 @@ func TestThreeFailuresAndNoMoreAttempts(t *testing.T) {
 	require.Equal(t, before, w.record())
 	require.Len(t, w.daemons(), lock.MaxFailures)
 	w.free()
+	w.write(before.Next(before.Boot)) // one by hand, which was killed
+	require.Contains(t, w.fail("ready").Error(), "; the last: its log says why")
+	w.free()
 }
 
 // TestFailuresOfAnotherTimeDoNotCount: of another boot, or long ago.

@@ -5,6 +5,7 @@
 package spawn
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,7 +42,7 @@ type Failure struct {
 func (f *Failure) Error() string {
 	if f.TooMany > 0 {
 		return fmt.Sprintf("start the daemon: %d attempts failed within %.0fs, none is made for another %.0fs; the last: %s",
-			lock.MaxFailures, lock.Window.Seconds(), f.TooMany.Seconds()+0.5, f.Message)
+			lock.MaxFailures, lock.Window.Seconds(), f.TooMany.Seconds()+0.5, cmp.Or(f.Message, "its log says why")) // there was one by hand since
 	}
 	return fmt.Sprintf("start the daemon: %s: %s", f.Stage, f.Message)
 }
