@@ -16,7 +16,7 @@ type Options struct {
 	FIFOs func() map[string]string
 
 	// Files gives duplicates of what else would be lost with hobd, by names of up to 80 bytes; they are closed. While there is one there
-	// is a sentry, and the next hobd gets them by Collect. It may be nil.
+	// is a sentry, and the next hobd gets them by Collect. A nil one is there and can't be duplicated just now. It may be nil.
 	Files func() map[string]*os.File
 
 	// Door is where the next hobd comes for Files: the absolute path of a Unix socket that is made with each sentry.

@@ -58,17 +58,24 @@ func (k *kept) follow(fifos map[string]string) []change {
 	return changes
 }
 
-// followFiles is follow for files with a name. Those that are not kept already are taken over, the others closed.
+// followFiles is follow for files with a name. Those that are not kept already are taken over, the others closed. A nil one is there and could not be
+// had: what is kept under its name stays.
 func (k *kept) followFiles(files map[string]*os.File) []change {
 	var changes []change
 	for name, e := range k.files {
-		if files[name] == nil {
+		if _, there := files[name]; !there {
 			delete(k.files, name)
 			changes = append(changes, e.dropped())
 		}
 	}
 	for name, f := range files {
 		old, had := k.files[name]
+		if f == nil {
+			if !had {
+				k.log.Error("keep a file for the next hobd: it can't be duplicated", "file", name)
+			}
+			continue
+		}
 		e, err := duplicate(f)
 		f.Close()
 		switch {

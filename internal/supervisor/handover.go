@@ -49,6 +49,7 @@ func (s *Supervisor) HandOver() map[string]*os.File {
 	}
 	wg.Wait()
 	maps.Copy(files, s.Files())
+	maps.DeleteFunc(files, func(_ string, f *os.File) bool { return f == nil })
 	s.Close()
 	return files
 }

@@ -340,7 +340,7 @@ func (s *Supervisor) Close() {
 }
 
 // Files gives duplicates of what would be lost with this process and must not be, by name: the sockets that are held
-// and the terminals. The caller closes them.
+// and the terminals. One that can't be duplicated is nil. The caller closes them.
 func (s *Supervisor) Files() map[string]*os.File {
 	all := map[string]*os.File{}
 	for _, v := range s.services() {
@@ -348,14 +348,10 @@ func (s *Supervisor) Files() map[string]*os.File {
 		sock, term := v.pubSock, v.pubTerm
 		v.mu.Unlock()
 		if sock != nil {
-			if f, err := sock.Duplicate(); err == nil {
-				all[socketFile+v.name] = f
-			}
+			all[socketFile+v.name], _ = sock.Duplicate()
 		}
 		if term != nil {
-			if f, err := term.File(); err == nil {
-				all[terminalFile+v.name] = f
-			}
+			all[terminalFile+v.name], _ = term.File()
 		}
 	}
 	return all
