@@ -107,8 +107,14 @@ func TestNobodyWaitsForWhoDoesNotRead(t *testing.T) {
 	slow := term.Attach()
 	defer slow.Close()
 	seen, all := collect(t, term.Attach())
-	start(t, slave, nil, "seq", "300000")
+	// In parts, so that who does read is not too slow on a busy machine.
+	start(t, slave, nil, "sh", "-c", "stty -echo; seq 100000; read x; seq 100001 200000; read x; seq 200001 300000")
 	log, end := pump(t, term)
+	for _, n := range []string{"100000", "200000"} {
+		seen.waitFor(t, "\r\n"+n+"\r\n")
+		_, err := term.Write([]byte("\n"))
+		require.NoError(t, err)
+	}
 	require.NoError(t, wait(t, end))
 	wait(t, all)
 	require.Equal(t, numbers(300000, "\n"), log.String())
