@@ -29,7 +29,9 @@ type heritage struct {
 	Began   time.Time       `json:"began"`
 	Stop    *stopRequest    `json:"stop,omitempty"` // what the next program is to do first
 
-	Foreground bool `json:"foreground,omitempty"`
+	Foreground bool              `json:"foreground,omitempty"`
+	Guards     map[string]string `json:"guards,omitempty"` // keys, by the name of the file
+	Former     int               `json:"former,omitempty"` // how many locks beside the one of now
 
 	files map[string]*os.File
 }
@@ -42,11 +44,12 @@ type left struct {
 
 // The names of files.
 const (
-	lockFile   = "lock"
-	guardFile  = "guard"
-	socketFile = "socket"
-	connPrefix = "conn/"
-	ownPrefix  = "own/" // of the daemon's own
+	lockFile     = "lock"
+	formerPrefix = "former/" // of earlier locks
+	guardPrefix  = "guard/"
+	socketFile   = "socket"
+	connPrefix   = "conn/"
+	ownPrefix    = "own/" // of the daemon's own
 )
 
 // quiesce has nobody be served any more, without anybody noticing: who connects waits in the backlog, what is sent waits in the kernel. When
@@ -103,29 +106,34 @@ func (s *server) quiesce(ctx context.Context) (*heritage, map[string]*os.File, e
 		}
 		return nil, files, failed
 	}
-	return h, files, s.keepPlace(files)
+	return h, files, s.keepPlace(h, files)
 }
 
 // noneOwn returns when nobody has a connection of the program's own protocol. The error names who has one. Who has closed his is waited for: what he
 // sent is still to be read.
 func (s *server) noneOwn(ctx context.Context, all map[*ipc.Conn]peer) error {
+	ctx, cancel := context.WithTimeout(ctx, unreadTime)
+	defer cancel()
 	for {
-		switch names, gone := s.own.names(all); {
-		case len(names) > 0:
-			return s.inUse("another version", names)
-		case gone == 0:
+		names, gone := s.own.names(all)
+		if len(names)+len(gone) == 0 {
 			return nil
+		}
+		if len(names) > 0 || ctx.Err() != nil {
+			return s.inUse("another version", append(names, gone...))
 		}
 		select {
 		case <-time.After(10 * time.Millisecond):
 		case <-ctx.Done():
-			return ctx.Err()
 		}
 	}
 }
 
+// unreadTime is how long what clients that have gone have sent may take to be read.
+const unreadTime = time.Second
+
 // keepPlace adds what makes the process the instance's daemon.
-func (s *server) keepPlace(files map[string]*os.File) (err error) {
+func (s *server) keepPlace(h *heritage, files map[string]*os.File) (err error) {
 	l, err := s.listener.File()
 	if err != nil {
 		return err
@@ -137,10 +145,23 @@ func (s *server) keepPlace(files map[string]*os.File) (err error) {
 	if files[lockFile], err = duplicate(s.lock.Load().File()); err != nil {
 		return err
 	}
-	if g := s.guard.File(); g != nil {
-		files[guardFile], err = duplicate(g)
+	for i, l := range s.former {
+		if files[formerPrefix+strconv.Itoa(i)], err = duplicate(l.File()); err != nil {
+			return err
+		}
 	}
-	return err
+	h.Former, h.Guards = len(s.former), map[string]string{}
+	for key, g := range s.guards {
+		if g == nil {
+			continue
+		}
+		name := guardPrefix + strconv.Itoa(len(h.Guards))
+		if files[name], err = duplicate(g.File()); err != nil {
+			return err
+		}
+		h.Guards[name] = key
+	}
+	return nil
 }
 
 func duplicate(f *os.File) (*os.File, error) {
@@ -174,13 +195,8 @@ func (s *server) succeed(b upgrade.Bundle) error {
 	}
 	s.left.files, s.foreground = b.Files, s.left.Foreground
 	s.settle(s.left.Outcome)
-	if g := s.left.take(guardFile); g != nil {
-		fd, err := unix.FcntlInt(g.Fd(), unix.F_DUPFD_CLOEXEC, 3)
-		g.Close()
-		if err != nil {
-			return os.NewSyscallError("fcntl", err)
-		}
-		s.guard = lock.GuardFromFD(fd)
+	if err := s.takeGuards(); err != nil {
+		return err
 	}
 	f := s.left.take(lockFile)
 	if f == nil || s.left.files[socketFile] == nil {
@@ -188,15 +204,54 @@ func (s *server) succeed(b upgrade.Bundle) error {
 	}
 	fault.Point("daemon.upgrade.inherited")
 	err := s.adoptLock(f)
-	if !errors.Is(err, lock.ErrReplaced) {
+	s.takeFormer()
+	if errors.Is(err, lock.ErrReplaced) {
+		// The lock file was removed meanwhile. As long as the guard is ours nobody can be about to take the new one: as at any other time.
+		var l *lock.Lock
+		if l, _, err = s.takeLock(s.state); err == nil {
+			s.lock.Store(l)
+		}
+	}
+	if err != nil {
 		return err
 	}
-	// The lock file was removed meanwhile. The guard is ours, so nobody can be about to take the new one: as at any other time.
-	l, err := lock.TryAcquire(s.state, s.inst.LockName())
-	if err == nil {
-		s.lock.Store(l)
-	}
+	key, err := s.inst.Key(s.state)
+	s.guard = s.guards[key] // if it is another directory by now, the first look takes the one of that
 	return err
+}
+
+// takeGuards takes over all guards.
+func (s *server) takeGuards() error {
+	for name, key := range s.left.Guards {
+		g := s.left.take(name)
+		if g == nil {
+			continue
+		}
+		fd, err := unix.FcntlInt(g.Fd(), unix.F_DUPFD_CLOEXEC, 3)
+		g.Close()
+		if err != nil {
+			return os.NewSyscallError("fcntl", err)
+		}
+		s.guards[key] = lock.GuardFromFD(fd)
+	}
+	return nil
+}
+
+// takeFormer takes over the locks of files that the lock's path has named. They are nobody else's as long as this process has them.
+func (s *server) takeFormer() {
+	for i := range s.left.Former {
+		f := s.left.take(formerPrefix + strconv.Itoa(i))
+		if f == nil {
+			continue
+		}
+		l, err := lock.FromFile(f, s.state, s.inst.LockName())
+		if l == nil {
+			s.log.Error("take over the lock of a state directory that was moved", "err", err)
+			f.Close()
+			continue
+		}
+		s.former = append(s.former, l)
+	}
 }
 
 // take gives a file, once.

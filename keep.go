@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -66,12 +67,20 @@ func (s *server) keep(ctx context.Context) {
 // watch is made anew for each look: a directory that was removed and made again is another one.
 // It is in place before the look, so that nothing between two looks goes unseen.
 func (s *server) watch() (<-chan struct{}, func()) {
-	changed, stop, err := instance.Watch([]string{s.inst.State, s.inst.Dir()}, []string{s.inst.Root.Path})
+	changed, stop, err := instance.Watch([]string{s.inst.State, s.inst.Dir()}, []string{s.inst.Root.Path}, parents(s.inst.State))
 	if err != nil {
 		s.log.Debug("no watch, polling", "err", err)
 		return nil, func() {}
 	}
 	return changed, stop
+}
+
+// parents are the directories above one, without that of all.
+func parents(dir string) (all []string) {
+	for dir = filepath.Dir(dir); dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+		all = append(all, dir)
+	}
+	return all
 }
 
 // nudge asks for a look now.
@@ -90,7 +99,6 @@ func (s *server) check() (mended, failed bool) {
 	if s.conns.leaving() != "" {
 		return false, false
 	}
-	before := s.state
 	switch err := s.lock.Load().Verify(); {
 	case errors.Is(err, lock.ErrReplaced):
 		if !s.relock() {
@@ -104,7 +112,7 @@ func (s *server) check() (mended, failed bool) {
 		s.log.Warn("take the guard", "err", err)
 		failed = true
 	}
-	if sameFile(before, s.state) && s.listener.Published() && s.identityThere() || fault.Mutant("nothing is mended") {
+	if s.listener.Published() && s.inPlace() && s.identityThere() || fault.Mutant("nothing is mended") {
 		return false, failed
 	}
 	if err := s.republish(); err != nil {
@@ -128,17 +136,8 @@ func (s *server) relock() bool {
 	}
 	// What was left stays open: its inode must not be given to another file while somebody could still compare it, and whoever goes to a state
 	// directory that was moved is told who has it.
-	s.former = append(s.former, seat{s.state, s.lock.Load()})
-	if old, ok := s.formerly(); ok {
-		state.Close()
-		s.state = old.state
-		s.lock.Store(old.lock)
-		s.log.Warn("the lock file was moved, and is back")
-		return true
-	}
-	l, err := lock.TryAcquire(state, s.inst.LockName())
+	l, back, err := s.takeLock(state)
 	if err != nil {
-		s.former = s.former[:len(s.former)-1]
 		state.Close()
 		if isHeld(err) {
 			s.log.Warn("the lock file was removed and another daemon has the new one")
@@ -148,24 +147,33 @@ func (s *server) relock() bool {
 		s.log.Error("take the lock again", "err", err)
 		return false
 	}
+	s.former = append(s.former, s.lock.Load())
 	s.state = state
 	s.lock.Store(l)
-	s.log.Warn("the lock file was removed, a new one is held")
+	s.log.Warn("the lock file was removed, a new one is held", "it_came_back", back)
 	if err := s.writeRecord(lock.Serving); err != nil {
 		s.log.Error("write the record", "err", err)
 	}
 	return true
 }
 
-// formerly takes out the seat that the lock's path leads to once more: its lock is held by this process, and could not be taken anew.
-func (s *server) formerly() (seat, bool) {
+// takeLock takes the lock in the state directory; back: it is one that this process has had all the time.
+func (s *server) takeLock(state *os.File) (l *lock.Lock, back bool, err error) {
+	if l, back = s.formerly(state); !back {
+		l, err = lock.TryAcquire(state, s.inst.LockName())
+	}
+	return l, back, err
+}
+
+// formerly takes out the lock that lies in the state directory once more: this process has it, and could not take it anew.
+func (s *server) formerly(state *os.File) (*lock.Lock, bool) {
 	for i, old := range s.former {
-		if old.lock.Current() {
+		if old.In(state) {
 			s.former = slices.Delete(s.former, i, i+1)
 			return old, true
 		}
 	}
-	return seat{}, false
+	return nil, false
 }
 
 // reguard takes the guard of the state directory where the lock lies now. ErrHeld is of a client that is about to find the lock held.
@@ -176,23 +184,13 @@ func (s *server) reguard() error {
 	}
 	g, known := s.guards[key]
 	if !known {
-		g, err = lock.TryGuard(key)
-		if isHeld(err) {
-			if pid, _, held := lock.LookGuard(key); held && pid == s.self.Pid { // since the start
-				g, err = s.guard, nil
-			}
-		}
-		if err != nil {
+		if g, err = lock.TryGuard(key); err != nil {
 			return err
 		}
 		s.guards[key] = g
-		if g != s.guard {
-			go g.Serve()
-		}
+		go g.Serve()
 	}
-	if g != nil {
-		s.guard = g
-	}
+	s.guard = g
 	return nil
 }
 
@@ -200,7 +198,6 @@ func (s *server) reguard() error {
 func (s *server) unguard() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.guard.Close()
 	for _, g := range s.guards {
 		g.Close()
 	}
@@ -209,6 +206,16 @@ func (s *server) unguard() {
 func (s *server) identityThere() bool {
 	_, err := os.Lstat(s.inst.Path(instance.PidName))
 	return err == nil
+}
+
+// inPlace reports whether the instance directory is still found where clients look for it.
+func (s *server) inPlace() bool {
+	there, err := os.Lstat(s.inst.Dir())
+	if err != nil {
+		return false
+	}
+	open, err := s.dir.Stat()
+	return err == nil && os.SameFile(there, open)
 }
 
 func sameFile(a, b *os.File) bool {

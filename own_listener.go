@@ -177,17 +177,17 @@ func (c *ownConn) Close() error {
 	return err
 }
 
-// names are those of the clients that have such a connection, of which nobody knows where it could be passed on. gone is how many more have closed
-// theirs, which may not be read to the end yet.
-func (l *ownListener) names(peers map[*ipc.Conn]peer) (names []string, gone int) {
+// names are those of the clients that have such a connection, of which nobody knows where it could be passed on; gone are those
+// that have closed theirs, which may not be read to the end yet.
+func (l *ownListener) names(peers map[*ipc.Conn]peer) (names, gone []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for was := range l.all {
-		if was.HungUp() {
-			gone++
-			continue
+		if who := peers[was].String(); was.HungUp() {
+			gone = append(gone, who)
+		} else {
+			names = append(names, who)
 		}
-		names = append(names, peers[was].String())
 	}
 	slices.Sort(names)
 	return names, gone

@@ -29,13 +29,7 @@ type place struct {
 	listener *ipc.Listener
 	guard    *lock.Guard
 	guards   map[string]*lock.Guard // by key, of all state directories that the lock lay in; nil: there is none to be had
-	former   []seat                 // where it lay before
-}
-
-// seat is a state directory and the lock in it.
-type seat struct {
-	state *os.File
-	lock  *lock.Lock
+	former   []*lock.Lock           // of files that its path has named
 }
 
 // meta is what list reads of an instance whose daemon does not run.

@@ -186,9 +186,20 @@ func (s *server) inherit(in spawn.Inherited) error {
 	s.starter = c
 	s.guard = lock.GuardFromFD(in.Guard)
 	fault.Point("daemon.inherited")
-	err = s.adoptLock(os.NewFile(uintptr(in.Lock), s.inst.LockPath()))
+	if err = s.adoptLock(os.NewFile(uintptr(in.Lock), s.inst.LockPath())); err == nil {
+		err = s.noteGuard()
+	}
 	if err != nil {
 		s.failed("lock", err)
+	}
+	return err
+}
+
+// noteGuard is for a guard that was taken for the state directory of now.
+func (s *server) noteGuard() error {
+	key, err := s.inst.Key(s.state)
+	if err == nil {
+		s.guards[key] = s.guard
 	}
 	return err
 }
@@ -198,6 +209,9 @@ func (s *server) adoptLock(f *os.File) (err error) {
 		return err
 	}
 	l, err := lock.FromFile(f, s.state, s.inst.LockName())
+	if errors.Is(err, lock.ErrReplaced) {
+		s.former = append(s.former, l)
+	}
 	if err != nil {
 		return err
 	}
@@ -219,6 +233,7 @@ func (s *server) acquire() (err error) {
 	if s.guard, err = lock.TryGuard(key); err != nil {
 		return s.taken(err)
 	}
+	s.guards[key] = s.guard
 	l, err := lock.TryAcquire(s.state, s.inst.LockName())
 	if err != nil {
 		s.guard.Close()
@@ -308,7 +323,9 @@ func (s *server) live(ctx context.Context) error {
 	if s.guard == nil {
 		s.unguarded()
 	}
-	watchers.Go(s.guard.Serve)
+	for _, g := range s.guards {
+		watchers.Go(g.Serve)
+	}
 	watchers.Go(func() { s.keep(ctx) })
 	watchers.Go(func() { s.watchIdle(ctx) })
 	go func() {

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/hobworks/hob/internal/instance"
 	"github.com/hobworks/hob/internal/lock"
@@ -198,16 +199,22 @@ func TestWholeStateMoved(t *testing.T) {
 		first, second := filepath.Join(home, fmt.Sprint("first", n)), filepath.Join(home, fmt.Sprint("second", n))
 		require.NoError(t, os.Rename(state, first))
 		there("moved away")
+		if n > 0 { // all that it has is passed on
+			w.ok("daemon", "upgrade")
+		}
 		cmd := w.command("daemon", "start", "--timeout=1s")
 		cmd.Env = append(cmd.Env, "HOB_STATE_DIR="+first)
 		r := w.run(cmd)
 		require.NotZero(t, r.code, r.stdout)
 		require.Contains(t, r.stderr, fmt.Sprint(pid), "who has what was moved")
-		require.NoError(t, os.Rename(state, second))
-		require.NoError(t, os.Rename(first, state))
+		// In one step: else there may be another one in between.
+		require.NoError(t, unix.Renameat2(unix.AT_FDCWD, first, unix.AT_FDCWD, state, unix.RENAME_EXCHANGE))
+		require.NoError(t, os.Rename(first, second))
 		there("moved back")
 		require.NoError(t, os.RemoveAll(second))
 	}
+	require.NoError(t, os.Rename(home, home+".moved"))
+	there("what is above it moved away")
 	w.ok("stop", "web")
 }
 

@@ -7,7 +7,7 @@ import (
 
 // Watch signals every 2 s: a poll stands in for a watch here. The channel has room for one
 // signal: a receiver looks for itself what is so. stop closes the channel; call it once.
-func Watch(dirs, selves []string) (changed <-chan struct{}, stop func(), err error) {
+func Watch(dirs, selves, above []string) (changed <-chan struct{}, stop func(), err error) {
 	c := make(chan struct{}, 1)
 	done := make(chan struct{})
 	go func() {

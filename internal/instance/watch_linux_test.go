@@ -1,6 +1,7 @@
 package instance
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -13,13 +14,17 @@ import (
 // shows as IN_ATTRIB at the file and as nothing at all at its name.
 func TestWatchSees(t *testing.T) {
 	for what, do := range map[string]func(dir, root string) error{
-		"a file removed":            func(dir, _ string) error { return os.Remove(filepath.Join(dir, "f")) },
-		"a file replaced":           func(dir, _ string) error { return os.Rename(filepath.Join(dir, "g"), filepath.Join(dir, "f")) },
-		"a file moved away":         func(dir, root string) error { return os.Rename(filepath.Join(dir, "f"), filepath.Join(root, "f")) },
-		"the directory removed":     func(dir, _ string) error { return os.RemoveAll(dir) },
-		"the directory moved":       func(dir, _ string) error { return os.Rename(dir, dir+"2") },
-		"the project moved":         func(_, root string) error { return os.Rename(root, root+"2") },
-		"the project removed":       func(_, root string) error { return os.RemoveAll(root) },
+		"a file removed":        func(dir, _ string) error { return os.Remove(filepath.Join(dir, "f")) },
+		"a file replaced":       func(dir, _ string) error { return os.Rename(filepath.Join(dir, "g"), filepath.Join(dir, "f")) },
+		"a file moved away":     func(dir, root string) error { return os.Rename(filepath.Join(dir, "f"), filepath.Join(root, "f")) },
+		"the directory removed": func(dir, _ string) error { return os.RemoveAll(dir) },
+		"the directory moved":   func(dir, _ string) error { return os.Rename(dir, dir+"2") },
+		"the project moved":     func(_, root string) error { return os.Rename(root, root+"2") },
+		"the project removed":   func(_, root string) error { return os.RemoveAll(root) },
+		"what is above it moved": func(dir, _ string) error {
+			above := filepath.Dir(dir)
+			return errors.Join(os.Rename(above, above+"2"), os.Rename(above+"2", above))
+		},
 		"the directory's new owner": func(dir, _ string) error { return os.Chmod(dir, 0o755) },
 	} {
 		base := canonical(t)
@@ -27,7 +32,7 @@ func TestWatchSees(t *testing.T) {
 		touch(t, dir, "g")
 		f, err := os.Open(touch(t, dir, "f"))
 		require.NoError(t, err)
-		changed, stop, err := Watch([]string{dir}, []string{root})
+		changed, stop, err := Watch([]string{dir}, []string{root}, []string{filepath.Dir(dir), "/nonexistent"})
 		require.NoError(t, err)
 		require.NoError(t, do(dir, root))
 		select {
@@ -44,6 +49,6 @@ func TestWatchSees(t *testing.T) {
 }
 
 func TestWatchOfNothing(t *testing.T) {
-	_, _, err := Watch([]string{filepath.Join(canonical(t), "missing")}, nil)
+	_, _, err := Watch([]string{filepath.Join(canonical(t), "missing")}, nil, nil)
 	require.ErrorIs(t, err, os.ErrNotExist)
 }

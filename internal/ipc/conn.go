@@ -115,10 +115,12 @@ func NewConn(ctx context.Context, nc net.Conn, o ConnOptions) *Conn {
 	c.s.ended = func() { end(); c.active.Done() }
 	c.rpc = jsonrpc2.NewConn(ctx, c.s, dispatcher{c}, jsonrpc2.SetLogger(silence{}))
 	if o.Resume != nil {
+		c.amu.Lock()
 		for _, u := range o.Resume.Again {
 			c.again = append(c.again, &u)
 		}
 		c.repeat(c.again...)
+		c.amu.Unlock()
 	}
 	close(c.s.begin) // the read loop may use c now
 	return c
@@ -246,34 +248,57 @@ func (c *Conn) Close() error {
 func (c *Conn) Finish(ctx context.Context) error {
 	c.answered(ctx)
 	// From here on the peer can't send; what it has sent is still read: shutdown(2), unix(7).
-	if c.s.closeRead() {
-		select {
-		case <-c.s.drained:
-			c.answered(ctx)
-		case <-c.Done():
-		case <-ctx.Done():
+	drained := c.s.drained
+	if !c.s.closeRead() {
+		if !c.s.last.Load() {
+			return c.Close()
 		}
+		drained = nil // it ends by itself, when that one request is answered
+	}
+	select {
+	case <-drained:
+		c.answered(ctx)
+	case <-c.Done():
+	case <-ctx.Done():
 	}
 	return c.Close()
 }
 
-// answered waits until no request is being handled.
+// answered waits until no request is being handled, or waits for that.
 func (c *Conn) answered(ctx context.Context) {
+	for !c.still(ctx) {
+		select {
+		case <-time.After(time.Millisecond): // those that were put off take their turn
+		case <-c.Done():
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// still waits until none is being handled, and reports whether no other one waits for its turn.
+func (c *Conn) still(ctx context.Context) bool {
+	taken := 0
+	defer func() {
+		for range taken {
+			<-c.slots
+		}
+	}()
 	// Whoever has every slot knows that nobody else has one; a slot is given
 	// back after the answer is written.
-	taken := 0
 	for ; taken < cap(c.slots); taken++ {
 		select {
 		case c.slots <- struct{}{}:
-			continue
 		case <-c.Done():
+			return true
 		case <-ctx.Done():
+			return true
 		}
-		break
 	}
-	for range taken {
-		<-c.slots
-	}
+	c.amu.Lock()
+	defer c.amu.Unlock()
+	return c.suspended || len(c.again) == 0
 }
 
 // Wait returns when the connection is over and every handler has returned. A

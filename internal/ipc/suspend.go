@@ -171,7 +171,7 @@ func (c *Conn) Resume() {
 	c.s.gate.open()
 }
 
-// repeat handles requests of c.again that another Conn, or this one earlier, has read.
+// repeat handles requests of c.again that another Conn, or this one earlier, has read. It is called with amu held.
 func (c *Conn) repeat(all ...*Unsettled) {
 	for _, u := range all {
 		c.active.Add(1)

@@ -6,8 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -247,6 +249,32 @@ func TestWhatWaitsForItsTurnIsPassedOn(t *testing.T) {
 		require.Zero(t, handled.Load())
 	}
 	require.NoError(t, client.Close())
+}
+
+// TestAllThatWasPutOffIsAnswered by the Conn that goes on, each once.
+func TestAllThatWasPutOffIsAnswered(t *testing.T) {
+	t.Parallel()
+	client, server := unixPair(t)
+	defer client.Close()
+	const requests = 50
+	at := &Suspended{Spoken: true}
+	for i := range requests {
+		at.Again = append(at.Again, Unsettled{ID: json.RawMessage(strconv.Itoa(i)), Method: "echo", Params: json.RawMessage("[7]")})
+	}
+	c := NewConn(context.Background(), server, ConnOptions{MaxInFlight: 4, Handler: echo, Resume: at})
+	answers := bufio.NewReader(client)
+	seen := map[int]bool{}
+	for range requests {
+		line, err := answers.ReadBytes('\n')
+		require.NoError(t, err)
+		var answer struct{ ID int }
+		require.NoError(t, json.Unmarshal(line, &answer))
+		require.False(t, seen[answer.ID])
+		seen[answer.ID] = true
+	}
+	require.NoError(t, c.Finish(t.Context()))
+	_, err := answers.ReadByte()
+	require.ErrorIs(t, err, io.EOF)
 }
 
 // TestASuspendedConnCanBeClosed: nothing of it is left then.

@@ -73,7 +73,7 @@ func TryAcquire(dir *os.File, name string) (*Lock, error) {
 
 // FromFile adopts a lock that was inherited as f, which is then the lock's: it sets
 // close-on-exec, takes the lock again (no more than a check when it is held), and verifies that
-// the path still names it.
+// the path still names it. With ErrReplaced there is a lock nevertheless, of the file that the path has named.
 func FromFile(f *os.File, dir *os.File, name string) (*Lock, error) {
 	if !fault.Mutant("children inherit the daemon's lock") {
 		unix.CloseOnExec(int(f.Fd()))
@@ -82,10 +82,11 @@ func FromFile(f *os.File, dir *os.File, name string) (*Lock, error) {
 		return nil, lockError(dir, name, err)
 	}
 	l := newLock(f, dir, name)
-	if err := l.Verify(); err != nil {
+	err := l.Verify()
+	if err != nil && !errors.Is(err, ErrReplaced) {
 		return nil, err
 	}
-	return l, nil
+	return l, err
 }
 
 // Current reports whether the lock's path is known to still name the locked file.
@@ -110,6 +111,13 @@ func (l *Lock) Verify() error {
 		return pathError(l.path, err)
 	}
 	return nil
+}
+
+// In reports whether the locked file is the one of its name in the open directory, wherever that is.
+func (l *Lock) In(dir *os.File) bool {
+	var have, named unix.Stat_t
+	return unix.Fstat(int(l.f.Fd()), &have) == nil && unix.Fstatat(int(dir.Fd()), filepath.Base(l.path), &named, unix.AT_SYMLINK_NOFOLLOW) == nil &&
+		have.Dev == named.Dev && have.Ino == named.Ino
 }
 
 // File is the locked file, to be handed to a child process. It stays the lock's.
