@@ -16,6 +16,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/hobworks/hob/internal/api"
 	"github.com/hobworks/hob/internal/process"
 )
 
@@ -137,22 +138,37 @@ func TestWhatCanNotBeStopped(t *testing.T) {
 	t.Parallel()
 	g := newCgroup(t, "freezer")
 	w := newWorld(t)
-	w.toml("[services.web]\nrun = ['sleep', '1000']\nstop.timeout = '10ms'\n")
+	w.toml("[services]\nweb = { run = ['sleep', '1000'], stop.timeout = '10ms' }\n" +
+		"shell = { run = ['sh', '-c', 'sleep 1000 & echo $! >child; wait'], stop.timeout = '10ms' }\n")
 	w.ok("up")
-	pid := w.list()["web"].Pid
-	g.take(pid)
+	pids := map[string]int{"web": w.list()["web"].Pid}
+	w.eventually("the shell has a child", func() bool {
+		_, err := fmt.Sscan(w.read("child"), new(int))
+		return err == nil
+	})
+	child := 0
+	_, err := fmt.Sscan(w.read("child"), &child)
+	require.NoError(t, err)
+	pids["shell"] = child // the shell itself ends
+	for _, pid := range pids {
+		g.take(pid)
+	}
 	g.set("freezer.state", "FROZEN")
 	t.Cleanup(func() { g.set("freezer.state", "THAWED") })
-	require.Contains(t, w.failure(1, "stop", "web", unhurried).Message, fmt.Sprintf("pid %d (sleep, state D) left after SIGKILL", pid))
-	s := w.list()["web"]
-	require.Equal(t, "failed", s.State)
-	require.Contains(t, s.Why, "can't be stopped")
+	for name, pid := range pids {
+		require.Contains(t, w.failure(1, "stop", name, unhurried).Message, fmt.Sprintf("pid %d (sleep, state D) left after SIGKILL", pid))
+		s := w.list()[name]
+		require.Equal(t, "failed", s.State)
+		require.Contains(t, s.Why, "can't be stopped")
+	}
 	g.set("freezer.state", "THAWED")
-	w.eventually("it has ended", func() bool { s = w.list()["web"]; return s.Exit != nil })
-	require.Contains(t, []string{"SIGTERM", "SIGKILL"}, s.Exit.Signal)
-	require.NotContains(t, s.Why, "can't be stopped")
-	w.ok("start", "web")
-	require.NotEqual(t, pid, w.list()["web"].Pid)
+	for name := range pids {
+		var s api.Service
+		w.eventually("it has ended", func() bool { s = w.list()[name]; return !strings.Contains(s.Why, "can't be stopped") })
+		require.Equal(t, s.Exit.String(), s.Why)
+		require.Contains(t, s.Why, "killed by SIG")
+		w.ok("start", name)
+	}
 }
 
 // TestKilledWithAllItStarted: hobd, its sentry, its services and its clients are killed in the same instant, by cgroup.kill, at any moment. The next

@@ -615,3 +615,30 @@ func (w *world) files() []string {
 	}
 	return names
 }
+
+// TestAnotherAddressIsTakenAtTheEnd: whoever connects to the old one while the run that has its socket is being stopped is not refused.
+func TestAnotherAddressIsTakenAtTheEnd(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	file := func(name string) {
+		w.toml("[services.web]\nrun = ['sh', '-c', " + strconv.Quote(dallying) + "]\nstop.timeout = '10m'\nlisten = 'unix:" + name + ".sock'\n")
+	}
+	connect := func(name string) error {
+		c, err := net.Dial("unix", filepath.Join(w.project, name+".sock"))
+		if err == nil {
+			c.Close()
+		}
+		return err
+	}
+	file("old")
+	w.ok("up")
+	require.NoError(t, connect("old"))
+	file("new")
+	up := w.follow("up")
+	w.eventually("the old run is being stopped", func() bool { return w.list()["web"].State == "stopping" })
+	require.NoError(t, connect("old"))
+	w.touch("gate")
+	require.Zero(t, up.wait(), up.stderr)
+	require.Error(t, connect("old"))
+	require.NoError(t, connect("new"))
+}

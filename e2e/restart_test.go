@@ -176,7 +176,7 @@ func TestRestartOutlivesTheDaemon(t *testing.T) {
 				now := w.list()
 				return now["web"].State == "stopping" && (name != "up" || now["db"].State == "waiting")
 			})
-			call.signal(syscall.SIGKILL)
+			_ = call.cmd.Process.Kill()
 			w.kill(was, syscall.SIGKILL)
 			w.back(was)
 			w.touch("gate")

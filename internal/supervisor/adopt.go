@@ -147,6 +147,7 @@ func (v *svc) adopt(found []process.Marked, files map[string]*os.File) (again bo
 		v.st.Pid, v.st.Start = 0, 0
 		if len(found) > 0 {
 			v.remains()
+			v.outlived = v.st.State == service.Failed && v.st.Exit == nil
 		}
 		if v.st.State == service.Backoff {
 			v.retryLater()
@@ -166,8 +167,8 @@ func (v *svc) adopt(found []process.Marked, files map[string]*os.File) (again bo
 		p, found, err = nil, nil, errNotThere
 	}
 	if err == nil {
-		if v.st.TTY {
-			if err := v.takeTerminal(files[terminalFile+v.name]); err != nil {
+		if f := files[terminalFile+v.name]; v.st.TTY || f != nil {
+			if err := v.takeTerminal(f); err != nil {
 				v.sup.o.Log.Error("take over the terminal", "service", v.name, "err", err)
 			}
 		}
@@ -267,12 +268,15 @@ func (v *svc) missed(found []process.Marked, err error) (again bool) {
 			return false
 		}
 		v.st.State = service.Stopped
-		if again = v.st.Want == service.Up && !v.st.Parking; v.st.Parking {
+		switch again = v.following(); {
+		case again:
+			v.toFollow()
+		case v.st.Parking:
 			v.parked()
 		}
 	case id.Pid == 0 && v.proc == nil:
 		// The daemon was killed between writing this down and the fork.
-		v.st.State = service.Stopped
+		v.toFollow()
 		return true
 	case !errors.Is(err, os.ErrProcessDone) && !errors.Is(err, errNotThere):
 		v.noteExit(process.Exit{})
@@ -284,13 +288,20 @@ func (v *svc) missed(found []process.Marked, err error) (again bool) {
 	return again
 }
 
+// following reports that another run was to follow the one that was being stopped. A stop that nobody asked for has a reason until somebody asks for a
+// start.
+func (v *svc) following() bool { return v.st.Want == service.Up && (!v.st.Parking || v.st.Why == "") }
+
+// toFollow has the next hobd start the run, too, if this one does not come to it.
+func (v *svc) toFollow() { v.st.State, v.st.Parking, v.patient = service.Waiting, false, true }
+
 // resumeStop goes on with a stop that an earlier daemon began: because somebody asked for it, because
 // the run was not ready, or for another run to follow.
 func (v *svc) resumeStop() {
 	switch {
 	case v.notReady():
 		v.unready = v.st.Why
-	case v.st.Want == service.Up && !v.st.Parking:
+	case v.following():
 		v.again = &event{kind: evStart, auto: true}
 	}
 	v.endTree()

@@ -18,6 +18,7 @@ import (
 // goroutine owns it; socket and proxy have methods that others may call, too.
 type front struct {
 	sock  *activation.Socket // nil: none is held
+	stale bool               // it is of settings that are not these any more, and the run that is being stopped has it
 	proxy *proxy.Proxy       // nil: the service accepts by itself
 
 	armed     bool // the poller tells of the next connection
@@ -32,6 +33,7 @@ type front struct {
 
 // hold binds the socket that is to be held for the service, unless that is done.
 func (v *svc) hold() error {
+	v.unholdStale()
 	l := v.st.Listen
 	if !l.Held() || v.front.sock != nil {
 		return nil
@@ -78,6 +80,14 @@ func (v *svc) unhold() {
 	}
 	v.front.sock.Release()
 	v.front = front{}
+}
+
+// unholdStale is for when nothing of the run is left.
+func (v *svc) unholdStale() {
+	if v.front.stale {
+		v.unhold()
+		v.front.stale = false
+	}
 }
 
 // letGo is for a service that is not to be reached any more.

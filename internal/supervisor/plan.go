@@ -72,7 +72,9 @@ func (s *Supervisor) apply(ctx context.Context, read func() (Plan, error)) (wait
 			stale = append(stale, v)
 		}
 	}
-	s.replace(ctx, stale, func(v *svc) *service.Spec { return v.specFor(*specs[v.name], p) })
+	s.replace(ctx, stale, func(v *svc) event {
+		return event{kind: evRestart, spec: v.specFor(*specs[v.name], p), lazy: true, hold: true, asked: slices.Contains(p.Start, v.name)}
+	})
 	var start []*svc
 	for _, name := range order {
 		v, err := s.get(name)
@@ -165,7 +167,15 @@ func runsAs(have, want service.Spec) bool {
 
 // adjust takes other settings without another run.
 func (v *svc) adjust(ev event) {
-	v.setSpec(*ev.spec)
+	spec := v.st.Spec
+	if ev.spec != nil {
+		spec = *ev.spec
+		spec.Env, spec.Color = v.st.Env, v.st.Color // those are a start's to say
+	}
+	if ev.idle != nil {
+		spec.Idle = *ev.idle
+	}
+	v.setSpec(spec)
 	if v.st.State == service.Idle {
 		v.rested()
 	}
@@ -177,7 +187,11 @@ func (v *svc) adjust(ev event) {
 }
 
 func (v *svc) setSpec(spec service.Spec) {
-	if v.st.Listen != spec.Listen {
+	switch {
+	case v.st.Listen == spec.Listen:
+	case v.st.State == service.Stopping: // who is served there still is
+		v.front.stale = true
+	default:
 		v.unhold()
 	}
 	v.st.Spec = spec
@@ -231,10 +245,10 @@ func (s *Supervisor) dropOthers(ctx context.Context, specs []service.Spec) {
 }
 
 // replace ends runs for others to follow, and waits until nothing of any is left: one may want a port that another one had.
-func (s *Supervisor) replace(ctx context.Context, stale []*svc, spec func(*svc) *service.Spec) {
+func (s *Supervisor) replace(ctx context.Context, stale []*svc, restart func(*svc) event) {
 	var wg sync.WaitGroup
 	for _, v := range stale {
-		wg.Go(func() { _, _ = v.end(ctx, event{kind: evRestart, spec: spec(v), lazy: true, hold: true}) })
+		wg.Go(func() { _, _ = v.end(ctx, restart(v)) })
 	}
 	wg.Wait()
 }

@@ -24,17 +24,29 @@ import (
 
 // accept takes in what a start says. Somebody who asks for it wipes the slate clean.
 func (v *svc) accept(ev event) {
-	if ev.spec != nil {
-		v.setSpec(*ev.spec)
-		v.st.EnvAt = time.Now().UTC()
-	}
+	v.respec(ev)
 	v.st.Want, v.st.NextTry, v.st.Why, v.st.Boot = service.Up, time.Time{}, "", bootID()
-	v.held, v.outlived, v.patient = false, false, ev.patient
+	v.held, v.patient = false, ev.patient
 	v.outcome(nil, nil, nil)
 	if !ev.auto {
 		v.st.Restarts, v.trial = 0, ev.trial
 		forgive(&v.st)
 	}
+}
+
+// respec takes in what a start says of what is to be started.
+func (v *svc) respec(ev event) {
+	switch {
+	case ev.spec != nil:
+		v.setSpec(*ev.spec)
+	case ev.env != nil:
+		spec := v.st.Spec
+		spec.Env = ev.env
+		v.setSpec(spec)
+	default:
+		return
+	}
+	v.st.EnvAt = time.Now().UTC()
 }
 
 // spawn starts a run. The state goes to disk before the fork and again after it: whatever dies in
@@ -44,7 +56,7 @@ func (v *svc) spawn(ev event) {
 	if v.accept(ev); again {
 		v.st.Restarts++
 	}
-	v.st.Exit = nil
+	v.st.Exit, v.outlived = nil, false
 	v.st.Generation++
 	v.st.Pid, v.st.Start = 0, 0
 	v.st.StartedAt, v.st.ReadyAt, v.st.StoppedAt = time.Now().UTC(), time.Time{}, time.Time{}
@@ -230,15 +242,19 @@ func (v *svc) lookForRest(event) {
 	if v.proc == nil {
 		return
 	}
-	if v.outlived && v.proc.Exited() {
-		v.outlived = false
+	if v.outlived && v.st.Exit == nil && v.proc.Exited() {
 		v.noteExit(v.proc.Exit())
-		v.st.Why = v.st.Exit.String()
 	}
 	if v.st.Exit == nil {
 		return
 	}
-	if rest := v.leftovers(); v.st.State != service.Waiting { // that says what for
+	rest := v.leftovers()
+	switch {
+	case v.st.State == service.Waiting: // that says what for
+	case v.outlived && rest == "":
+		v.outlived, v.st.Why = false, v.st.Exit.String()
+	case v.outlived: // as before
+	default:
 		v.st.Why = restWords.ReplaceAllString(v.st.Why, "") + rest
 	}
 }

@@ -37,6 +37,8 @@ func (v *svc) endTreeWith(stop process.Stop) {
 	out, term := v.out, v.term
 	go func() {
 		defer cancel()
+		// Not before it is written down: the next hobd would take the end for that of a run that nobody has stopped.
+		_, _ = v.await(ctx, func(st service.Status) bool { return st.State == service.Stopping })
 		fault.Point("service.terminating")
 		killed, err := p.Terminate(ctx, stop)
 		if ev.killed = pids(killed); err != nil {
@@ -98,6 +100,7 @@ func (v *svc) gone(ev event) {
 		v.st.Why = "had to kill " + pidList(ev.killed)
 	}
 	v.outcome(ev.killed, nil, nil)
+	v.unholdStale()
 	switch again := v.again; {
 	case again != nil && again.hold:
 		v.again, v.st.Parking = nil, false
@@ -112,7 +115,7 @@ func (v *svc) gone(ev event) {
 
 // stuck is a tree that outlived SIGKILL: in state D, as a rule.
 func (v *svc) stuck(ev event) {
-	v.again, v.unready, v.outlived, v.st.Parking = nil, "", v.st.Exit == nil, false
+	v.again, v.unready, v.outlived, v.st.Parking = nil, "", true, false
 	v.st.Why = "can't be stopped: " + ev.err.Error()
 	v.outcome(ev.killed, ev.err, nil)
 }
@@ -120,16 +123,13 @@ func (v *svc) stuck(ev event) {
 // startAgain remembers a start that came while stopping.
 func (v *svc) startAgain(ev event) {
 	v.expect(ev)
-	ev.done, ev.kind, ev.spec = nil, evStart, nil
+	ev.done, ev.kind, ev.spec, ev.env = nil, evStart, nil, nil
 	v.again = &ev
 }
 
 // expect writes down what is to be started: whatever becomes of this process, it is.
 func (v *svc) expect(ev event) {
-	if ev.spec != nil {
-		v.setSpec(*ev.spec)
-		v.st.EnvAt = time.Now().UTC()
-	}
+	v.respec(ev)
 	v.unready, v.st.Want, v.st.Why, v.st.NextTry, v.st.Boot = "", service.Up, "", time.Time{}, bootID()
 }
 
@@ -141,6 +141,10 @@ func (v *svc) restart(ev event) {
 
 // renew is restart where none runs. Something of the last one may be left.
 func (v *svc) renew(ev event) {
+	if v.unwanted(ev) {
+		v.adjust(ev)
+		return
+	}
 	v.outcome(nil, nil, nil)
 	switch {
 	case v.proc != nil:
@@ -155,6 +159,9 @@ func (v *svc) renew(ev event) {
 	}
 }
 
+// unwanted: somebody has stopped it before the restart, which is for those that are not.
+func (v *svc) unwanted(ev event) bool { return ev.hold && !ev.asked && v.st.Want == service.Down }
+
 // waitForOthers waits for the start that somebody has promised, who waits for other services to end.
 func (v *svc) waitForOthers() {
 	v.st.State, v.st.Why, v.held = service.Waiting, "for others to stop", true
@@ -162,6 +169,10 @@ func (v *svc) waitForOthers() {
 
 // stopToRestart is for a restart while a stop is under way.
 func (v *svc) stopToRestart(ev event) {
+	if v.unwanted(ev) {
+		v.adjust(ev)
+		return
+	}
 	v.stopForGood(ev)
 	v.startAgain(ev)
 }

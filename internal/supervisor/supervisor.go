@@ -209,8 +209,7 @@ func (s *Supervisor) Run(ctx context.Context, spec service.Spec, o RunOptions) (
 		case now.State == service.Stopping: // nobody has asked for that
 		case now.State != service.Idle || o.Lazy:
 			if now.Idle != spec.Idle {
-				now.Spec.Idle = spec.Idle
-				v.send(event{kind: evSpec, spec: &now.Spec})
+				v.send(event{kind: evSpec, idle: &spec.Idle})
 			}
 			st, err = v.settled(ctx, now.Generation, o.NoWait)
 			return st, true, err
@@ -261,17 +260,15 @@ func (s *Supervisor) Restart(ctx context.Context, name string, env []string) (se
 	if err != nil {
 		return service.Status{}, err
 	}
-	var start event
 	if env != nil {
 		spec := v.status().Spec
 		spec.Env = env
 		if err := spec.CheckArgs(); err != nil {
 			return v.status(), err
 		}
-		start.spec = &spec
 	}
 	s.startNeeds(name)
-	return v.newRun(ctx, start, false)
+	return v.newRun(ctx, event{env: env}, false)
 }
 
 // Remove forgets a service that does not run, with its log. Some of its tree may be left over

@@ -290,8 +290,13 @@ func (v *svc) start(ctx context.Context, ev event, noWait bool) (service.Status,
 func (v *svc) newRun(ctx context.Context, ev event, noWait bool) (service.Status, error) {
 	ev.kind = evRestart
 	sent := v.send(ev)
-	defer context.AfterFunc(ctx, v.noGrace)()
-	return v.verdict(ctx, sent, noWait)
+	noGrace := v.noGrace()
+	defer context.AfterFunc(ctx, noGrace)()
+	st, err := v.verdict(ctx, sent, noWait)
+	if ctx.Err() != nil {
+		noGrace() // AfterFunc may not have come to it
+	}
+	return st, err
 }
 
 // verdict waits for what comes of a start.
@@ -345,18 +350,18 @@ func (v *svc) end(ctx context.Context, ev event) (service.Status, error) {
 	if !v.send(ev) {
 		return v.status(), fmt.Errorf("service %q: %w", v.name, ErrClosed)
 	}
-	defer context.AfterFunc(ctx, v.noGrace)()
+	defer context.AfterFunc(ctx, v.noGrace())()
 	return v.await(context.Background(), func(st service.Status) bool { return st.State != service.Stopping })
 }
 
-// noGrace cuts the grace of the stop that is under way.
-func (v *svc) noGrace() {
+// noGrace gives what cuts the grace of the stop that is under way, and of no later one.
+func (v *svc) noGrace() func() {
 	v.mu.Lock()
-	cancel := v.cancel
-	v.mu.Unlock()
-	if cancel != nil {
-		cancel()
+	defer v.mu.Unlock()
+	if v.cancel == nil {
+		return func() {}
 	}
+	return v.cancel
 }
 
 // outcome notes what a stop came to; before one, and before a run, there is none.

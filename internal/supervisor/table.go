@@ -83,12 +83,15 @@ var kindNames = [kinds]string{
 type event struct {
 	kind       kind
 	generation int             // events of an earlier run are dropped; 0: not about a run
-	spec       *service.Spec   // with evStart and evSpec: this from now on
+	spec       *service.Spec   // with evStart, evRestart and evSpec: this from now on
+	env        []string        // with evStart and evRestart: this environment from now on, if there is no spec; nil: no other one
+	idle       *time.Duration  // with evSpec, without a spec: this from now on
 	trial      bool            // with evStart: a run that ends before it is up is not followed by another
 	auto       bool            // with evStart: nobody asked, it is a restart
 	patient    bool            // with the starts: wait also for what is down
 	demand     bool            // with evStart: a connection asked
 	lazy       bool            // with evStart: if it is on demand, its socket is enough
+	asked      bool            // with evRestart: also where somebody wants it down
 	hold       bool            // with evRestart: whoever sends it sends evStart later; if hobd ends before, the next one starts the run
 	found      service.Address // with evReady: where it was found to listen
 	lease      service.Lease   // with evLease and evLeaseOver

@@ -91,7 +91,7 @@ func (s *Supervisor) Terminal(name string) (t *tty.Terminal, of service.Status, 
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	switch {
-	case !v.pub.TTY:
+	case !v.pub.TTY && v.pubTerm == nil: // while it stops, the next one may be to have none
 		return nil, of, fmt.Errorf("service %q: %w", name, ErrNoTerminal)
 	case v.pubTerm == nil || !v.pub.State.Alive():
 		return nil, of, fmt.Errorf("service %q: %w (%s)", name, ErrNotRunning, v.pub.State)
