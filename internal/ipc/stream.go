@@ -38,6 +38,7 @@ type stream struct {
 	ahead        bytes.Reader // what an earlier Conn had read
 	frames       frameReader  // the read loop's
 	headers      atomic.Bool  // the framing
+	shared       atomic.Bool  // somebody goes on with a duplicate
 
 	ended func() // called once, by the read loop at its end
 
@@ -237,6 +238,11 @@ func (s *stream) Close() error {
 		return nil
 	}
 	s.fail(net.ErrClosed)
+	// A child that is being forked has the descriptor, too, until it is executed; the peer is to see the end now.
+	if u, ok := s.nc.(*net.UnixConn); ok && !s.shared.Load() {
+		_ = u.CloseRead()
+		_ = u.CloseWrite()
+	}
 	err := s.nc.Close()
 	close(s.ending)
 	s.gate.open() // whoever was suspended sees it, too

@@ -164,6 +164,7 @@ func (c *Conn) quiet(ctx context.Context, parked <-chan struct{}) error {
 
 // Resume goes on after Suspend: first with the requests that are to be handled again.
 func (c *Conn) Resume() {
+	c.s.shared.Store(false)
 	c.amu.Lock()
 	c.suspended = false
 	c.repeat(c.again...)
@@ -220,11 +221,13 @@ func (c *Conn) putOff(id jsonrpc2.ID, r *Request) {
 	}
 }
 
-// File gives a duplicate of the connection's descriptor, which the caller closes. The connection goes on using its own.
+// File gives a duplicate of the connection's descriptor, which the caller closes. The connection goes on using its own, and until Resume its Close
+// does not end what the duplicate stands for.
 func (c *Conn) File() (*os.File, error) {
 	f, ok := c.s.nc.(interface{ File() (*os.File, error) })
 	if !ok {
 		return nil, errors.New("the connection has no descriptor")
 	}
+	c.s.shared.Store(true)
 	return f.File()
 }

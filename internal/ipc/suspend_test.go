@@ -277,6 +277,22 @@ func TestAllThatWasPutOffIsAnswered(t *testing.T) {
 	require.ErrorIs(t, err, io.EOF)
 }
 
+// TestCloseIsSeenAtOnce, also while a child that is being forked has the descriptor.
+func TestCloseIsSeenAtOnce(t *testing.T) {
+	t.Parallel()
+	client, server := unixPair(t)
+	forked, err := client.(*net.UnixConn).File()
+	require.NoError(t, err)
+	defer forked.Close()
+	c := NewConn(context.Background(), server, ConnOptions{Handler: echo})
+	defer c.Close()
+	require.False(t, c.HungUp())
+	peer := NewConn(context.Background(), client, ConnOptions{})
+	require.NoError(t, peer.Close())
+	require.True(t, c.HungUp())
+	<-c.Done()
+}
+
 // TestASuspendedConnCanBeClosed: nothing of it is left then.
 func TestASuspendedConnCanBeClosed(t *testing.T) {
 	t.Parallel()
