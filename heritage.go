@@ -204,6 +204,9 @@ func (s *server) succeed(b upgrade.Bundle) error {
 	}
 	fault.Point("daemon.upgrade.inherited")
 	err := s.adoptLock(f)
+	if s.state == nil {
+		return err
+	}
 	s.takeFormer()
 	if errors.Is(err, lock.ErrReplaced) {
 		// The lock file was removed meanwhile. As long as the guard is ours nobody can be about to take the new one: as at any other time.

@@ -67,7 +67,11 @@ func (s *server) keep(ctx context.Context) {
 // watch is made anew for each look: a directory that was removed and made again is another one.
 // It is in place before the look, so that nothing between two looks goes unseen.
 func (s *server) watch() (<-chan struct{}, func()) {
-	changed, stop, err := instance.Watch([]string{s.inst.State, s.inst.Dir()}, []string{s.inst.Root.Path}, parents(s.inst.State))
+	above := parents(s.inst.State)
+	if real, err := filepath.EvalSymlinks(s.inst.State); err == nil && real != s.inst.State {
+		above = append(above, parents(real)...)
+	}
+	changed, stop, err := instance.Watch([]string{s.inst.State, s.inst.Dir()}, []string{s.inst.Root.Path}, above)
 	if err != nil {
 		s.log.Debug("no watch, polling", "err", err)
 		return nil, func() {}
@@ -100,7 +104,7 @@ func (s *server) check() (mended, failed bool) {
 		return false, false
 	}
 	switch err := s.lock.Load().Verify(); {
-	case errors.Is(err, lock.ErrReplaced):
+	case errors.Is(err, lock.ErrReplaced), err == nil && !leadsTo(s.inst.State, s.state):
 		if !s.relock() {
 			return false, true
 		}
@@ -112,7 +116,7 @@ func (s *server) check() (mended, failed bool) {
 		s.log.Warn("take the guard", "err", err)
 		failed = true
 	}
-	if s.listener.Published() && s.inPlace() && s.identityThere() || fault.Mutant("nothing is mended") {
+	if s.listener.Published() && leadsTo(s.inst.Dir(), s.dir) && s.identityThere() || fault.Mutant("nothing is mended") {
 		return false, failed
 	}
 	if err := s.republish(); err != nil {
@@ -136,8 +140,10 @@ func (s *server) relock() bool {
 	}
 	// What was left stays open: its inode must not be given to another file while somebody could still compare it, and whoever goes to a state
 	// directory that was moved is told who has it.
+	s.former = append(s.former, s.lock.Load()) // which may be back already
 	l, back, err := s.takeLock(state)
 	if err != nil {
+		s.former = s.former[:len(s.former)-1]
 		state.Close()
 		if isHeld(err) {
 			s.log.Warn("the lock file was removed and another daemon has the new one")
@@ -147,7 +153,7 @@ func (s *server) relock() bool {
 		s.log.Error("take the lock again", "err", err)
 		return false
 	}
-	s.former = append(s.former, s.lock.Load())
+	s.vacated = append(s.vacated, s.state)
 	s.state = state
 	s.lock.Store(l)
 	s.log.Warn("the lock file was removed, a new one is held", "it_came_back", back)
@@ -159,10 +165,16 @@ func (s *server) relock() bool {
 
 // takeLock takes the lock in the state directory; back: it is one that this process has had all the time.
 func (s *server) takeLock(state *os.File) (l *lock.Lock, back bool, err error) {
-	if l, back = s.formerly(state); !back {
-		l, err = lock.TryAcquire(state, s.inst.LockName())
+	if l, back = s.formerly(state); back {
+		return l, true, nil
 	}
-	return l, back, err
+	l, err = lock.TryAcquire(state, s.inst.LockName())
+	if isHeld(err) { // by this process, if it has come back just now
+		if old, back := s.formerly(state); back {
+			return old, true, nil
+		}
+	}
+	return l, false, err
 }
 
 // formerly takes out the lock that lies in the state directory once more: this process has it, and could not take it anew.
@@ -208,13 +220,13 @@ func (s *server) identityThere() bool {
 	return err == nil
 }
 
-// inPlace reports whether the instance directory is still found where clients look for it.
-func (s *server) inPlace() bool {
-	there, err := os.Lstat(s.inst.Dir())
+// leadsTo reports whether the path, by which clients go, leads to the open directory.
+func leadsTo(path string, dir *os.File) bool {
+	there, err := os.Lstat(path)
 	if err != nil {
 		return false
 	}
-	open, err := s.dir.Stat()
+	open, err := dir.Stat()
 	return err == nil && os.SameFile(there, open)
 }
 

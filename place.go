@@ -30,6 +30,7 @@ type place struct {
 	guard    *lock.Guard
 	guards   map[string]*lock.Guard // by key, of all state directories that the lock lay in; nil: there is none to be had
 	former   []*lock.Lock           // of files that its path has named
+	vacated  []*os.File             // state directories of before: as long as one is open its inode, and so its key, is no other one's
 }
 
 // meta is what list reads of an instance whose daemon does not run.

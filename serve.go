@@ -205,14 +205,14 @@ func (s *server) noteGuard() error {
 }
 
 func (s *server) adoptLock(f *os.File) (err error) {
-	if s.state, err = s.inst.OpenState(false); err != nil {
+	if s.state, err = s.inst.OpenState(s.left != nil); err != nil { // an upgrade may meet a state directory that was moved
 		return err
 	}
 	l, err := lock.FromFile(f, s.state, s.inst.LockName())
-	if errors.Is(err, lock.ErrReplaced) {
-		s.former = append(s.former, l)
-	}
 	if err != nil {
+		if l != nil {
+			s.former = append(s.former, l)
+		}
 		return err
 	}
 	s.lock.Store(l)

@@ -98,6 +98,9 @@ func TestConnectSaysWhatIsWrong(t *testing.T) {
 	require.Equal(t, api.CodeNoAddress, w.failure(1, "connect", "mute").Code)
 	require.Equal(t, api.CodeNoAddress, w.failure(1, "sock", "mute").Code)
 	require.Equal(t, api.CodeNoTerminal, w.failure(1, "attach", "mute").Code)
+	w.ok("run", "--tty", "lost", "--", "sleep", "1000")
+	w.ok("run", "--replace", "lost", "--", "sleep", "1000")
+	require.Equal(t, api.CodeNoTerminal, w.failure(1, "attach", "lost").Code)
 	// One that was there and fails for good while somebody waits to be accepted; not for one that is tried again.
 	w.write("hob.toml", "[services.third]\nrun = [\"sh\", \"-c\", \"sleep 0.5; echo >>tries; [ $(wc -l <tries) = 3 ] && exec "+filepath.Join(w.bin, "lineserver")+"; exit 5\"]\nlisten = \"unix:third.sock\"\n")
 	cmd := w.command("connect", "third")

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -216,6 +217,29 @@ func TestWholeStateMoved(t *testing.T) {
 	require.NoError(t, os.Rename(home, home+".moved"))
 	there("what is above it moved away")
 	w.ok("stop", "web")
+}
+
+// TestStateMovedForAMoment: it is away and back again before or while the daemon looks. That is nobody else's doing, and no reason to leave.
+func TestStateMovedForAMoment(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.ok("run", "web", "--", "sleep", "1000")
+	pid, service := w.pid(), w.doc(0, "ps", "web").Service.Pid
+	state := w.stateDir()
+	for n := range 300 {
+		require.NoError(t, os.Rename(state, state+".away"))
+		for range n % 50 * 20 { // a little longer each time
+			runtime.Gosched()
+		}
+		if os.Rename(state+".away", state) != nil { // the daemon has made another one meanwhile
+			require.NoError(t, unix.Renameat2(unix.AT_FDCWD, state+".away", unix.AT_FDCWD, state, unix.RENAME_EXCHANGE))
+			require.NoError(t, os.RemoveAll(state+".away"))
+		}
+	}
+	w.eventually("the daemon is back in its place", func() bool { return w.hob("daemon", "ping", "--no-spawn", next).code == 0 })
+	require.Equal(t, pid, w.pid(), w.daemonLog())
+	require.Equal(t, service, w.doc(0, "ps", "web").Service.Pid)
+	require.NotContains(t, w.daemonLog(), "another daemon")
 }
 
 // TestStalePidFileIsNeverBelieved: the pid file names a stranger that lives. It is not

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -564,4 +565,30 @@ func TestNewestFileIsApplied(t *testing.T) {
 	require.Zero(t, first.wait())
 	require.Zero(t, second.wait())
 	require.Equal(t, []string{"sleep", "1002"}, w.list()["web"].Cmd, w.daemonLog())
+}
+
+// TestUpCutsNobodysGrace but that of what it stops itself: who gives up waiting for up does not end what somebody else stops with patience.
+func TestUpCutsNobodysGrace(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	file := func(env string) {
+		w.toml("[services.web]\nrun = ['sh', '-c', " + strconv.Quote(dallying) + "]\nstop.timeout = '10m'\nenv = { " + env + " = '1' }\n[services.db]\nrun = 'sleep 1000'\n")
+	}
+	file("BEFORE")
+	w.ok("up")
+	pid := w.list()["web"].Pid
+	stop := w.follow("stop", "web")
+	w.eventually("it is being stopped", func() bool { return w.list()["web"].State == "stopping" })
+	file("AFTER")
+	up := w.follow("up", "db")
+	w.eventually("up has read the file", func() bool { return slices.Contains(w.doc(0, "ps", "web").Service.EnvSet, "AFTER") })
+	up.signal(syscall.SIGINT)
+	up.wait()
+	w.eventually("hobd has noticed", func() bool { return w.doc(0, "daemon", "status").Daemon.Connections == 2 })
+	require.True(t, running(pid), w.daemonLog())
+	w.touch("gate")
+	require.Zero(t, stop.wait())
+	s := w.list()["web"]
+	require.Equal(t, "stopped", s.State, "somebody has stopped it")
+	require.Empty(t, s.Why, "nobody had to kill it")
 }

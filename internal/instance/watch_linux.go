@@ -24,7 +24,10 @@ func Watch(dirs, selves, above []string) (changed <-chan struct{}, stop func(), 
 	const names = self | unix.IN_ATTRIB | unix.IN_DELETE | unix.IN_MOVED_FROM | unix.IN_MOVED_TO
 	for i, d := range slices.Concat(dirs, selves, above) {
 		mask := uint32(names)
-		if i >= len(dirs) {
+		switch {
+		case i >= len(dirs)+len(selves):
+			mask = self &^ unix.IN_ONLYDIR // a link that leads to one of them, too
+		case i >= len(dirs):
 			mask = self
 		}
 		if _, err := unix.InotifyAddWatch(fd, d, mask); err != nil && i < len(dirs)+len(selves) {

@@ -73,7 +73,7 @@ func TryAcquire(dir *os.File, name string) (*Lock, error) {
 
 // FromFile adopts a lock that was inherited as f, which is then the lock's: it sets
 // close-on-exec, takes the lock again (no more than a check when it is held), and verifies that
-// the path still names it. With ErrReplaced there is a lock nevertheless, of the file that the path has named.
+// the path still names it. Where that fails there is a lock nevertheless, of the file that the path has named.
 func FromFile(f *os.File, dir *os.File, name string) (*Lock, error) {
 	if !fault.Mutant("children inherit the daemon's lock") {
 		unix.CloseOnExec(int(f.Fd()))
@@ -82,11 +82,7 @@ func FromFile(f *os.File, dir *os.File, name string) (*Lock, error) {
 		return nil, lockError(dir, name, err)
 	}
 	l := newLock(f, dir, name)
-	err := l.Verify()
-	if err != nil && !errors.Is(err, ErrReplaced) {
-		return nil, err
-	}
-	return l, err
+	return l, l.Verify()
 }
 
 // Current reports whether the lock's path is known to still name the locked file.

@@ -147,7 +147,7 @@ func (v *svc) adopt(found []process.Marked, files map[string]*os.File) (again bo
 		v.st.Pid, v.st.Start = 0, 0
 		if len(found) > 0 {
 			v.remains()
-			v.outlived = v.st.State == service.Failed && v.st.Exit == nil
+			v.outlived = v.st.State == service.Failed && strings.HasPrefix(v.st.Why, cantStop)
 		}
 		if v.st.State == service.Backoff {
 			v.retryLater()
@@ -167,7 +167,8 @@ func (v *svc) adopt(found []process.Marked, files map[string]*os.File) (again bo
 		p, found, err = nil, nil, errNotThere
 	}
 	if err == nil {
-		if f := files[terminalFile+v.name]; v.st.TTY || f != nil {
+		// While it stops, the next run may be to have none.
+		if f := files[terminalFile+v.name]; v.st.TTY || f != nil && v.st.State == service.Stopping {
 			if err := v.takeTerminal(f); err != nil {
 				v.sup.o.Log.Error("take over the terminal", "service", v.name, "err", err)
 			}

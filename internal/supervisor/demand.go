@@ -1,10 +1,8 @@
 package supervisor
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"syscall"
 	"time"
 
 	"github.com/hobworks/hob/internal/process"
@@ -129,10 +127,6 @@ func (v *svc) park() bool {
 			frozen.Thaw()
 			v.front.needed = time.Now()
 			return false
-		}
-		// At once: whoever comes between the count and the end of a program that catches the signal may be accepted by it.
-		if err := frozen.End(cmp.Or(v.st.Stop.Signal, syscall.SIGTERM)); err != nil {
-			v.sup.o.Log.Warn("stop an idle service", "service", v.name, "err", err)
 		}
 	}
 	v.st.State, v.st.Parking = service.Stopping, true

@@ -84,7 +84,8 @@ func (s *Supervisor) apply(ctx context.Context, read func() (Plan, error)) (wait
 		asked, st := slices.Contains(p.Start, name), v.status()
 		starts := asked && wantsStart(st)
 		if slices.Contains(stale, v) {
-			starts = st.State == service.Waiting || st.State == service.Failed // else somebody was quicker, with a start or a stop
+			// Else somebody was quicker, with a start or a stop.
+			starts = st.State == service.Waiting || st.State == service.Failed && st.Want == service.Up
 		}
 		if starts {
 			start = append(start, v)
@@ -189,8 +190,8 @@ func (v *svc) adjust(ev event) {
 func (v *svc) setSpec(spec service.Spec) {
 	switch {
 	case v.st.Listen == spec.Listen:
-	case v.st.State == service.Stopping: // who is served there still is
-		v.front.stale = true
+	case v.st.State == service.Stopping: // who is served there still is; the next hobd does not take it for the new one
+		v.front.stale, v.st.Held = true, false
 	default:
 		v.unhold()
 	}

@@ -63,6 +63,7 @@ func (v *svc) spawn(ev event) {
 	v.st.Parking = false
 	v.front.fresh() // a start that comes to nothing is not productive because the last run was
 	if err := v.exec(); err != nil {
+		v.outlived = v.proc != nil // of the last run
 		v.notStarted(err)
 	}
 }
@@ -109,6 +110,9 @@ func (v *svc) exec() error {
 	path, err := process.LookPath(v.st.Cmd[0], v.st.Dir, v.st.Env)
 	if err != nil {
 		return err
+	}
+	if !v.st.TTY {
+		v.closeTerminal() // of the last run
 	}
 	env, err := v.backend()
 	if err != nil {
@@ -242,21 +246,34 @@ func (v *svc) lookForRest(event) {
 	if v.proc == nil {
 		return
 	}
-	if v.outlived && v.st.Exit == nil && v.proc.Exited() {
-		v.noteExit(v.proc.Exit())
+	if v.outlived {
+		v.lookForOutlived()
+		return
 	}
 	if v.st.Exit == nil {
 		return
 	}
-	rest := v.leftovers()
-	switch {
-	case v.st.State == service.Waiting: // that says what for
-	case v.outlived && rest == "":
-		v.outlived, v.st.Why = false, v.st.Exit.String()
-	case v.outlived: // as before
-	default:
+	if rest := v.leftovers(); v.st.State != service.Waiting { // that says what for
 		v.st.Why = restWords.ReplaceAllString(v.st.Why, "") + rest
 	}
+}
+
+// cantStop begins the reason of a service as long as something of it lives that could not be ended.
+const cantStop = "can't be stopped: "
+
+func (v *svc) lookForOutlived() {
+	p := v.proc
+	if v.leftovers() != "" {
+		return
+	}
+	v.outlived = false
+	if !strings.HasPrefix(v.st.Why, cantStop) {
+		return // something else has become of it
+	}
+	if v.st.Exit == nil {
+		v.noteExit(p.Exit())
+	}
+	v.st.Why = v.st.Exit.String()
 }
 
 func (v *svc) noteExit(e process.Exit) {
@@ -280,6 +297,7 @@ func (v *svc) noteExit(e process.Exit) {
 
 // release lets the run's process go: nothing of it is left.
 func (v *svc) release() {
+	v.unholdStale()
 	if v.proc == nil {
 		return
 	}

@@ -100,7 +100,6 @@ func (v *svc) gone(ev event) {
 		v.st.Why = "had to kill " + pidList(ev.killed)
 	}
 	v.outcome(ev.killed, nil, nil)
-	v.unholdStale()
 	switch again := v.again; {
 	case again != nil && again.hold:
 		v.again, v.st.Parking = nil, false
@@ -116,13 +115,17 @@ func (v *svc) gone(ev event) {
 // stuck is a tree that outlived SIGKILL: in state D, as a rule.
 func (v *svc) stuck(ev event) {
 	v.again, v.unready, v.outlived, v.st.Parking = nil, "", true, false
-	v.st.Why = "can't be stopped: " + ev.err.Error()
+	v.st.Why = cantStop + ev.err.Error()
 	v.outcome(ev.killed, ev.err, nil)
 }
 
 // startAgain remembers a start that came while stopping.
 func (v *svc) startAgain(ev event) {
+	why := v.st.Why
 	v.expect(ev)
+	if ev.kind == evRest && v.st.Parking {
+		v.st.Why = why // it is idle in the end, as it was to be
+	}
 	ev.done, ev.kind, ev.spec, ev.env = nil, evStart, nil, nil
 	v.again = &ev
 }

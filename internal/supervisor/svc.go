@@ -208,9 +208,13 @@ func (v *svc) tell(from service.Status) {
 // show is publish without the disk. What would be lost with this process is somebody else's, too, before anybody
 // hears of it.
 func (v *svc) show() {
+	sock := v.front.sock
+	if v.front.stale {
+		sock = nil
+	}
 	v.mu.Lock()
-	fresh := v.front.sock != nil && v.front.sock != v.pubSock || v.term != nil && v.term != v.pubTerm
-	v.pubSock, v.pubTerm = v.front.sock, v.term
+	fresh := sock != nil && sock != v.pubSock || v.term != nil && v.term != v.pubTerm
+	v.pubSock, v.pubTerm = sock, v.term
 	v.mu.Unlock()
 	if fresh {
 		v.sup.keep()
@@ -350,7 +354,9 @@ func (v *svc) end(ctx context.Context, ev event) (service.Status, error) {
 	if !v.send(ev) {
 		return v.status(), fmt.Errorf("service %q: %w", v.name, ErrClosed)
 	}
-	defer context.AfterFunc(ctx, v.noGrace())()
+	if v.status().Want == service.Up || ev.kind == evStop { // else the stop is somebody else's
+		defer context.AfterFunc(ctx, v.noGrace())()
+	}
 	return v.await(context.Background(), func(st service.Status) bool { return st.State != service.Stopping })
 }
 
