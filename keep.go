@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/hobworks/hob/internal/fault"
 	"github.com/hobworks/hob/internal/instance"
 	"github.com/hobworks/hob/internal/ipc"
@@ -138,8 +140,8 @@ func (s *server) relock() bool {
 		s.log.Error("open the state directory again", "err", err)
 		return false
 	}
-	// What was left stays open: its inode must not be given to another file while somebody could still compare it, and whoever goes to a state
-	// directory that was moved is told who has it.
+	// What was left stays open: whoever goes to a state directory that was moved is told who has it.
+	s.forgetDeleted()
 	s.former = append(s.former, s.lock.Load()) // which may be back already
 	l, back, err := s.takeLock(state)
 	if err != nil {
@@ -161,6 +163,16 @@ func (s *server) relock() bool {
 		s.log.Error("write the record", "err", err)
 	}
 	return true
+}
+
+// forgetDeleted lets go of what can't come back. What was replaced last is still there then, for whoever looks at it just now.
+func (s *server) forgetDeleted() {
+	s.former = slices.DeleteFunc(s.former, func(l *lock.Lock) bool { return l.Deleted() && l.Close() == nil })
+	s.vacated = slices.DeleteFunc(s.vacated, func(dir *os.File) bool {
+		var st unix.Stat_t
+		deleted := unix.Fstat(int(dir.Fd()), &st) == nil && st.Nlink == 0
+		return (deleted || sameFile(dir, s.state)) && dir.Close() == nil
+	})
 }
 
 // takeLock takes the lock in the state directory; back: it is one that this process has had all the time.

@@ -82,7 +82,7 @@ func TestInstanceDirectoryRemoved(t *testing.T) {
 	tick := filepath.Join(w.home, "tick")
 	w.ok("run", "web", "--", "sh", "-c", `echo before; until [ -e "`+tick+`" ]; do sleep 0.05; done; echo after; exec sleep 1000`)
 	pid, service := w.pid(), w.doc(0, "ps", "web").Service.Pid
-	require.Eventually(t, func() bool { return os.RemoveAll(w.inst().Dir()) == nil }, patience, 1000)
+	removeAll(t, w.inst().Dir())
 	w.eventually("the daemon is back in its place", func() bool {
 		return w.hob("daemon", "ping", "--no-spawn", next).code == 0 && w.pid() == pid
 	})
@@ -96,6 +96,12 @@ func TestInstanceDirectoryRemoved(t *testing.T) {
 	passed, err := os.ReadFile(trace)
 	require.NoError(t, err)
 	require.Contains(t, string(passed), "daemon.republished")
+}
+
+// removeAll removes a directory in which somebody may still write.
+func removeAll(t *testing.T, dir string) {
+	t.Helper()
+	require.Eventually(t, func() bool { return os.RemoveAll(dir) == nil }, patience, 1000)
 }
 
 // TestSocketRemoved: the name alone is removed; it comes back, and meanwhile no second daemon is
@@ -162,6 +168,12 @@ func TestLockFileRemoved(t *testing.T) {
 		require.Equal(t, []int{pid}, openers(w.inst().LockPath()))
 	}
 	require.Equal(t, 1, w.starts())
+	had := len(w.settledDescriptors(pid))
+	for range 20 {
+		require.NoError(t, os.Remove(w.inst().LockPath()))
+		w.ok("daemon", "start", unhurried)
+	}
+	require.LessOrEqual(t, len(w.settledDescriptors(pid)), had)
 }
 
 // TestWholeStateRemoved: even the state directory is removed under the daemon.
@@ -170,7 +182,7 @@ func TestWholeStateRemoved(t *testing.T) {
 	w := newWorld(t)
 	w.ok("run", "web", "--", "sleep", "1000")
 	pid, service := w.pid(), w.doc(0, "ps", "web").Service.Pid
-	require.Eventually(t, func() bool { return os.RemoveAll(w.stateDir()) == nil }, patience, 1000)
+	removeAll(t, w.stateDir())
 	w.eventually("the daemon is back in its place", func() bool { return w.hob("daemon", "ping", "--no-spawn", next).code == 0 })
 	require.Equal(t, pid, w.pid())
 	require.Equal(t, service, w.doc(0, "ps", "web").Service.Pid)
@@ -212,7 +224,7 @@ func TestWholeStateMoved(t *testing.T) {
 		require.NoError(t, unix.Renameat2(unix.AT_FDCWD, first, unix.AT_FDCWD, state, unix.RENAME_EXCHANGE))
 		require.NoError(t, os.Rename(first, second))
 		there("moved back")
-		require.NoError(t, os.RemoveAll(second))
+		removeAll(t, second)
 	}
 	require.NoError(t, os.Rename(home, home+".moved"))
 	there("what is above it moved away")
@@ -233,7 +245,7 @@ func TestStateMovedForAMoment(t *testing.T) {
 		}
 		if os.Rename(state+".away", state) != nil { // the daemon has made another one meanwhile
 			require.NoError(t, unix.Renameat2(unix.AT_FDCWD, state+".away", unix.AT_FDCWD, state, unix.RENAME_EXCHANGE))
-			require.NoError(t, os.RemoveAll(state+".away"))
+			removeAll(t, state+".away")
 		}
 	}
 	w.eventually("the daemon is back in its place", func() bool { return w.hob("daemon", "ping", "--no-spawn", next).code == 0 })

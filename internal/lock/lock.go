@@ -116,6 +116,12 @@ func (l *Lock) In(dir *os.File) bool {
 		have.Dev == named.Dev && have.Ino == named.Ino
 }
 
+// Deleted reports that the locked file has no name any more.
+func (l *Lock) Deleted() bool {
+	var st unix.Stat_t
+	return unix.Fstat(int(l.f.Fd()), &st) == nil && st.Nlink == 0
+}
+
 // File is the locked file, to be handed to a child process. It stays the lock's.
 func (l *Lock) File() *os.File { return l.f }
 
