@@ -247,8 +247,8 @@ func (w *world) settledDescriptors(pid int) (kinds []string) {
 	return kinds
 }
 
-// TestUpgradesUnderLoad: five services that log, one that crashes, and fifty clients that call all the time, on connections of their
-// own and on new ones. Nothing is refused, answered wrongly, lost or leaked, and the lock is never free.
+// TestUpgradesUnderLoad: five services that log, one that crashes, and fifty clients (make storm; else fifteen) that call all the time, on connections of
+// their own and on new ones. Nothing is refused, answered wrongly, lost or leaked, and the lock is never free.
 func TestUpgradesUnderLoad(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t).as(1)
@@ -263,7 +263,7 @@ func TestUpgradesUnderLoad(t *testing.T) {
 	}
 	before, pid := w.list(), w.pid()
 	l := &load{w: w, failed: make(chan error, 1)}
-	for i := range 50 {
+	for i := range max(storm(50), 15) {
 		name := fmt.Sprintf("chatter%d", i%5)
 		l.run(func() error { return l.client(i%2 == 0, name, before[name].Pid) })
 	}
