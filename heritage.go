@@ -215,12 +215,7 @@ func (s *server) succeed(b upgrade.Bundle) error {
 			s.lock.Store(l)
 		}
 	}
-	if err != nil {
-		return err
-	}
-	key, err := s.inst.Key(s.state)
-	s.guard = s.guards[key] // if it is another directory by now, the first look takes the one of that
-	return err
+	return err // if it is another directory by now, the first look takes the guard of that
 }
 
 // takeGuards takes over all guards.

@@ -206,15 +206,15 @@ func (s *server) reguard() error {
 	if err != nil {
 		return err
 	}
-	g, known := s.guards[key]
-	if !known {
-		if g, err = lock.TryGuard(key); err != nil {
-			return err
-		}
-		s.guards[key] = g
-		go g.Serve()
+	if _, known := s.guards[key]; known {
+		return nil
 	}
-	s.guard = g
+	g, err := lock.TryGuard(key)
+	if err != nil {
+		return err
+	}
+	s.guards[key] = g
+	go g.Serve()
 	return nil
 }
 

@@ -27,7 +27,6 @@ type place struct {
 	state    *os.File                  // the state directory
 	dir      *os.File                  // the instance directory
 	listener *ipc.Listener
-	guard    *lock.Guard
 	guards   map[string]*lock.Guard // by key, of all state directories that the lock lay in; nil: there is none to be had
 	former   []*lock.Lock           // of files that its path has named
 	vacated  []*os.File             // state directories of before: as long as one is open its inode, and so its key, is no other one's

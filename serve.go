@@ -184,10 +184,10 @@ func (s *server) inherit(in spawn.Inherited) error {
 		return err
 	}
 	s.starter = c
-	s.guard = lock.GuardFromFD(in.Guard)
+	guard := lock.GuardFromFD(in.Guard)
 	fault.Point("daemon.inherited")
 	if err = s.adoptLock(os.NewFile(uintptr(in.Lock), s.inst.LockPath())); err == nil {
-		err = s.noteGuard()
+		err = s.noteGuard(guard)
 	}
 	if err != nil {
 		s.failed("lock", err)
@@ -196,10 +196,10 @@ func (s *server) inherit(in spawn.Inherited) error {
 }
 
 // noteGuard is for a guard that was taken for the state directory of now.
-func (s *server) noteGuard() error {
+func (s *server) noteGuard(g *lock.Guard) error {
 	key, err := s.inst.Key(s.state)
 	if err == nil {
-		s.guards[key] = s.guard
+		s.guards[key] = g
 	}
 	return err
 }
@@ -230,13 +230,14 @@ func (s *server) acquire() (err error) {
 	if err != nil {
 		return err
 	}
-	if s.guard, err = lock.TryGuard(key); err != nil {
+	guard, err := lock.TryGuard(key)
+	if err != nil {
 		return s.taken(err)
 	}
-	s.guards[key] = s.guard
+	s.guards[key] = guard
 	l, err := lock.TryAcquire(s.state, s.inst.LockName())
 	if err != nil {
-		s.guard.Close()
+		guard.Close()
 		return s.taken(err)
 	}
 	s.lock.Store(l)
@@ -304,10 +305,10 @@ func (s *server) steps() []step {
 	return append(first, step{"socket", s.bind}, step{"self-check", s.helloSelf}, step{"publish", s.publish})
 }
 
-// unguarded names another user's process that has the guard's name: the lock alone decides then.
-func (s *server) unguarded() {
+// lookWhoGuards names another user's process that has the guard's name: the lock alone decides then.
+func (s *server) lookWhoGuards() {
 	key, err := s.inst.Key(s.state)
-	if err != nil {
+	if err != nil || s.guards[key] != nil {
 		return
 	}
 	if pid, uid, taken := lock.LookGuard(key); taken {
@@ -320,9 +321,7 @@ func (s *server) live(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var watchers sync.WaitGroup
-	if s.guard == nil {
-		s.unguarded()
-	}
+	s.lookWhoGuards()
 	for _, g := range s.guards {
 		watchers.Go(g.Serve)
 	}
