@@ -32,7 +32,7 @@ var rooms = map[string][]string{
 
 	"internal/fault": {}, "internal/instance": {}, "internal/ipc": {"fault"}, "internal/lock": {"fault"},
 	"internal/process": {"fault"}, "internal/service": {}, "internal/servicelog": {"fault"}, "internal/version": {},
-	"internal/sdnotify": {}, "internal/sockets": {}, "internal/activation": {"sockets"}, "internal/proxy": {}, "internal/sentry": {"process", "fault"},
+	"internal/sdnotify": {}, "internal/sockets": {"process"}, "internal/activation": {"sockets"}, "internal/proxy": {}, "internal/sentry": {"process", "fault"},
 	"internal/tty": {}, "internal/upgrade": {"process"},
 	"e2e": {}, "e2e/chaos": {},
 }

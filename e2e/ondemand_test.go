@@ -451,9 +451,8 @@ func TestASocketThatIsTakenNamesItsHolder(t *testing.T) {
 		w.write("hob.toml", fmt.Sprintf("[services.web]\nrun = [%s]\nlisten = %q\nidle = \"1m\"\nrestart = \"no\"\n", cmd, text))
 		r := w.hob("up")
 		require.Equal(t, 1, r.code)
-		// Its sentry has a duplicate of the socket, and may have the lower pid: they begin anew at the top.
-		holders := strings.Trim(strings.ReplaceAll(fmt.Sprint(append(other.sentries(), other.pid())), " ", "|"), "[]")
-		require.Regexp(t, `is held by hobd \(pid (`+holders+`)\)`, r.stderr)
+		// Its sentry and its service have a duplicate of the socket, and may have the lower pid: they begin anew at the top.
+		require.Contains(t, r.stderr, fmt.Sprintf("is held by hobd (pid %d)", other.pid()))
 		if text == addr {
 			_, err := ask("tcp", addr, "x")
 			require.NoError(t, err)

@@ -2,6 +2,7 @@ package sockets
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
@@ -13,6 +14,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/hobworks/hob/internal/process"
 )
 
 // listening reads proc_net_tcp(5). A kernel without IPv6 has no tcp6.
@@ -82,8 +85,9 @@ func parseAddr(s string) (netip.AddrPort, error) {
 	return netip.AddrPortFrom(ip.Unmap(), uint16(port)), nil
 }
 
-// Holders finds the processes that have one of the sockets open, by pid. Those of other users are not seen unless
-// the caller is root. It looks through /proc.
+// Holders finds the processes that have one of the sockets open, the one that started first before the others: who
+// has inherited a socket, or has a duplicate of it, is younger than its owner, whatever their pids. Those of other
+// users are not seen unless the caller is root. It looks through /proc.
 func Holders(sockets []Listener) []Holder {
 	if len(sockets) == 0 {
 		return nil
@@ -97,12 +101,20 @@ func Holders(sockets []Listener) []Holder {
 		return nil
 	}
 	var found []Holder
+	start := map[int]uint64{}
 	for _, e := range entries {
-		if pid, err := strconv.Atoi(e.Name()); err == nil && has(pid, want) {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil || !has(pid, want) {
+			continue
+		}
+		if info, err := process.Stat(pid); err == nil {
+			start[pid] = info.Start
 			found = append(found, Holder{Pid: pid, Command: command(pid)})
 		}
 	}
-	slices.SortFunc(found, func(a, b Holder) int { return a.Pid - b.Pid })
+	slices.SortFunc(found, func(a, b Holder) int {
+		return cmp.Or(cmp.Compare(start[a.Pid], start[b.Pid]), a.Pid-b.Pid)
+	})
 	return found
 }
 

@@ -152,3 +152,36 @@ func TestOwnFindsWhereAProcessListens(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, none)
 }
+
+// TestHoldersBeginsWithWhoHasItLongest: who has inherited a socket comes after who made it.
+func TestHoldersBeginsWithWhoHasItLongest(t *testing.T) {
+	l := listen(t, "tcp", "127.0.0.1:0")
+	file, err := l.(*net.TCPListener).File()
+	require.NoError(t, err)
+	defer file.Close()
+	var want []int
+	for range 3 {
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), "HOB_SOCKETS_LISTEN=127.0.0.1:0")
+		cmd.ExtraFiles = []*os.File{file}
+		stdin, err := cmd.StdinPipe()
+		require.NoError(t, err)
+		stdout, err := cmd.StdoutPipe()
+		require.NoError(t, err)
+		require.NoError(t, cmd.Start())
+		defer func() {
+			stdin.Close()
+			require.NoError(t, cmd.Wait())
+		}()
+		_, err = stdout.Read(make([]byte, 100)) // it runs, so the next one starts later
+		require.NoError(t, err)
+		want = append(want, cmd.Process.Pid)
+	}
+	found, err := Listeners(l.Addr().String())
+	require.NoError(t, err)
+	var got []int
+	for _, h := range Holders(found) {
+		got = append(got, h.Pid)
+	}
+	require.Equal(t, append([]int{os.Getpid()}, want...), got)
+}
