@@ -52,6 +52,9 @@ type index struct {
 	last record
 }
 
+// size is that of the file. It has no bound of its own: what comes byte by byte has a record for each.
+func (x *index) size() int64 { return x.n * recordSize }
+
 // openIndex opens or makes the index of a segment that is size bytes long and was last
 // written at mtime. A torn last record and records of bytes that are not there are cut
 // off; bytes that no record covers, because the writer was killed before it could say so,
@@ -97,10 +100,10 @@ func (x *index) cut(size, length int64) error {
 	}
 	// Not where nothing is to be cut: after a truncation to 0, ext4 writes the file to the
 	// disk when it is closed (auto_da_alloc, ext4(5)), and removing it then takes 1 ms.
-	if length == x.n*recordSize {
+	if length == x.size() {
 		return nil
 	}
-	if err := x.file.Truncate(x.n * recordSize); err != nil {
+	if err := x.file.Truncate(x.size()); err != nil {
 		return fmt.Errorf("cut log index %s: %w", x.file.Name(), err)
 	}
 	return nil
@@ -114,7 +117,7 @@ func (x *index) append(end int64, t time.Time) error {
 	if back := x.last.nanos - r.nanos; back > 0 && back < int64(maxClockStep) {
 		r.nanos = x.last.nanos
 	}
-	if _, err := x.file.WriteAt(r.encode(), x.n*recordSize); err != nil {
+	if _, err := x.file.WriteAt(r.encode(), x.size()); err != nil {
 		return fmt.Errorf("write log index: %w", err)
 	}
 	x.n, x.last = x.n+1, r

@@ -16,6 +16,9 @@ const (
 	// peekSize is how far one look ahead goes for the end of a line.
 	peekSize = 16 << 10
 
+	// indexRoom is what an index may have however small Max is.
+	indexRoom = 1 << 20
+
 	// retryAfter is how long the old segment goes on when there can be no new one: each
 	// try costs the service system calls, and what is missing does not come back at once.
 	retryAfter = time.Second
@@ -57,7 +60,7 @@ func (w *Writer) allow() int {
 	if l.max <= 0 {
 		return chunk
 	}
-	if s.offset < l.max {
+	if s.offset < l.max && s.index.size() < max(l.max, indexRoom) {
 		s.limit = 0
 		return int(min(chunk, l.max-s.offset))
 	}
@@ -75,13 +78,14 @@ func (w *Writer) allow() int {
 }
 
 // toLineEnd returns how many bytes, at most peekSize, a segment still takes that has
-// reached max: what ends its last line, if that is not longer than max; 0 when it is full.
-func (s *segment) toLineEnd(fifo int, max int64) int {
+// reached its limit: what ends its last line, if that is not longer than limit, and does not come
+// byte by byte; 0 when it is full.
+func (s *segment) toLineEnd(fifo int, limit int64) int {
 	if s.limit == 0 {
-		s.limit = s.offset + max
+		s.limit = s.offset + limit
 	}
 	left := s.limit - s.offset
-	if left <= 0 || s.endsLine() {
+	if left <= 0 || s.index.size() >= 2*max(limit, indexRoom) || s.endsLine() {
 		return 0
 	}
 	return lineLength(fifo, int(min(left, peekSize)))

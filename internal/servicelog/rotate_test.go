@@ -313,6 +313,38 @@ func TestFullSegmentWaitsForBytes(t *testing.T) {
 	require.Equal(t, 1, w.segment.number)
 }
 
+// TestIndexFillsASegment: what comes byte by byte has an index that is sixteen times as long.
+func TestIndexFillsASegment(t *testing.T) {
+	const full = indexRoom / recordSize
+	for name, c := range map[string]struct {
+		moves, number int
+		last          string
+	}{
+		"not yet":               {full - 1, 1, "\n"},
+		"the line goes on":      {full, 1, "x"},
+		"the line has an end":   {full, 2, "\n"},
+		"the line has no end":   {2 * full, 2, "x"},
+		"nearly without an end": {2*full - 1, 1, "x"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := place(t)
+			o.Max, o.Keep = indexRoom, 5
+			before := strings.Repeat("x", c.moves-1) + c.last
+			var index []byte
+			for i := range c.moves {
+				index = append(index, record{int64(i + 1), time.Now().UnixNano()}.encode()...)
+			}
+			require.NoError(t, os.Mkdir(o.Dir, 0o700))
+			require.NoError(t, os.WriteFile(filepath.Join(o.Dir, segmentName(1)), []byte(before), 0o600))
+			require.NoError(t, os.WriteFile(filepath.Join(o.Dir, indexName(1)), index, 0o600))
+			w := open(t, o)
+			say(t, w, output(t, w), "next\n")
+			require.Equal(t, c.number, w.Position().Segment)
+			require.Equal(t, before+"next\n", strings.Join(contents(t, o.Dir), ""))
+		})
+	}
+}
+
 func TestClockSetBackBetweenSegmentsStandsStill(t *testing.T) {
 	dir, err := openDir(nil, t.TempDir())
 	require.NoError(t, err)

@@ -20,7 +20,8 @@ type Options struct {
 
 	// Max is the size in bytes at which a segment is full; 0: it never is. The line that
 	// reaches Max is ended in it first, unless that takes more than Max again. Only while
-	// no new segment can be made does it grow further.
+	// no new segment can be made does it grow further. It is full, too, when its index has
+	// reached Max, or 1 MiB where that is more.
 	Max int64
 
 	// Keep is how many full segments are kept beside the one that is written, when there
