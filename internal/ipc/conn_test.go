@@ -60,8 +60,8 @@ func TestServerErrorBytes(t *testing.T) {
 	}})
 	for method, want := range map[string]string{
 		"own":   `{"code":-32001,"message":"no such service: web","data":{"code":"no_such_service","hint":"hob ps"}}`,
-		"other": `{"code":-32000,"message":"unexpected EOF"}`,
-		"chan":  `{"code":-32603,"message":"encode result: json: unsupported type: chan int"}`,
+		"other": `{"code":-32000,"message":"unexpected EOF","data":{"code":"failed"}}`,
+		"chan":  `{"code":-32603,"message":"encode result: json: unsupported type: chan int","data":{"code":"failed"}}`,
 	} {
 		p.send(`{"id":1,"method":"` + method + `"}` + "\n")
 		require.Equal(t, `{"id":1,"error":`+want+`,"jsonrpc":"2.0"}`+"\n", p.line())
@@ -312,7 +312,7 @@ func TestPanicIsAnsweredAndReported(t *testing.T) {
 	})
 	for _, m := range []string{"panic", "nil", "marshal", "exit"} {
 		p.send(`{"id":1,"method":"` + m + `"}` + "\n")
-		require.Equal(t, `{"id":1,"error":{"code":-32603,"message":"internal error"},"jsonrpc":"2.0"}`+"\n", p.line(), m)
+		require.Equal(t, `{"id":1,"error":{"code":-32603,"message":"internal error","data":{"code":"failed"}},"jsonrpc":"2.0"}`+"\n", p.line(), m)
 		if m != "exit" {
 			require.NotNil(t, <-panics)
 		}

@@ -1,6 +1,7 @@
 package ipc
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -75,9 +76,7 @@ func wireError(err error) *jsonrpc2.Error {
 		e = &Error{Code: CodeFailed, Message: err.Error()}
 	}
 	w := &jsonrpc2.Error{Code: int64(e.Code), Message: e.Message}
-	if e.Data != nil {
-		w.SetError(e.Data) // two strings: it cannot fail
-	}
+	w.SetError(cmp.Or(e.Data, &ErrorData{Code: "failed"})) // two strings: it cannot fail
 	return w
 }
 
