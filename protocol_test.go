@@ -65,7 +65,7 @@ func protocolDoc(t *testing.T) string {
 	d.printf("# The protocol of hobd\n\n")
 	d.clients()
 	d.wire()
-	d.printf("## Methods of every daemon\n\nThey are answered at once, whatever else the daemon does. `hob.hello` and `hob.retire` are frozen for ever:\nfields may be added to them, and unknown fields are to be ignored.\n\n")
+	d.printf("## Methods of every daemon\n\nThey are answered whatever else the daemon does, all but `hob.upgrade` at once. `hob.hello` and `hob.retire` are frozen for ever:\nfields may be added to them, and unknown fields are to be ignored.\n\n")
 	for _, m := range builtinMethods() {
 		d.method(m)
 	}
@@ -112,7 +112,7 @@ func (d *protocol) wire() {
 	d.printf("* The first message may have %d KiB, others %d MiB. The first must come within %.0f s, and each must be complete %.0f s\n  after its first byte. A message that is malformed, too large or half sent costs its own connection and nothing else:\n  it is answered with an error whose id is null, where that is possible, and the connection is closed.\n",
 		ipc.FirstFrame>>10, ipc.MaxFrame>>20, silentTime.Seconds(), ipc.FrameTimeout.Seconds())
 	d.printf("* `hob.hello` is the way to begin, but a client may call without it.\n")
-	d.printf("* An error is `{\"code\":N,\"message\":\"…\",\"data\":{\"code\":\"snake_case\",\"hint\":\"…\"}}`. Programs decide on `data.code`:\n  `not_running` `no_such_service` `usage` `timeout` `name_taken` `start_failed` `bad_config` `no_address`\n  `no_terminal` `busy` `draining` `no_stream` `failed`.\n")
+	d.printf("* An error is `{\"code\":N,\"message\":\"…\",\"data\":{\"code\":\"snake_case\",\"hint\":\"…\"}}`. Programs decide on `data.code`:\n  `not_running` `no_such_service` `usage` `name_taken` `start_failed` `bad_config` `no_address`\n  `no_terminal` `busy` `draining` `no_stream` `failed`; those of `hob.upgrade` and of JSON-RPC itself are `sessions` `broken`\n  `too_old` `no_such_method` `invalid_params`. A connection that is closed for what it sent may be told a reason without `data`.\n")
 	d.printf("* Times are RFC 3339 in UTC, durations milliseconds, sizes bytes, as integers. Unknown fields are to be ignored.\n")
 	d.printf("* A connection on which `hob.hello` was sent with `lease` keeps the daemon from leaving by itself.\n")
 	d.printf("* Protocol 2 has `hob.upgrade`. Connections outlive an upgrade: nothing is to be done for that.\n\n")
@@ -173,6 +173,8 @@ func (d *protocol) name(t reflect.Type) string {
 		return "time"
 	case t.Kind() == reflect.Pointer:
 		return d.name(t.Elem()) + " or null"
+	case t == reflect.TypeFor[[]byte]():
+		return "string"
 	case t.Kind() == reflect.Slice, t.Kind() == reflect.Array:
 		return "list of " + d.name(t.Elem())
 	case t.Kind() == reflect.Struct && t.NumField() == 0:

@@ -30,7 +30,7 @@ func (o *declaration) flags(c *cobra.Command) {
 	f.BoolVar(&o.proxy, "proxy", false, "the command can't take a socket: hobd forwards to the port that it gives as $PORT")
 	f.StringVar(&o.to, "to", "", "with --proxy: the `address` that the command listens on by itself")
 	f.BoolVar(&o.find, "find", false, "the command listens by itself, and where is found out")
-	f.DurationVar(&o.idle, "idle", 0, "stop it after this `time` without a connection; the next one starts it again")
+	f.DurationVar(&o.idle, "idle", 0, "stop it after this `time` without a connection to its socket and without \"hob hold\"; the next one starts it again")
 }
 
 // check says what of it was typed wrong.

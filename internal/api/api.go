@@ -33,9 +33,9 @@ type Service struct {
 	Cmd        []string   `json:"cmd"`
 	Dir        string     `json:"dir"`
 	Source     string     `json:"source"`
-	Pids       []int      `json:"pids,omitempty"`      // the whole tree, in the detail of one service
+	Pids       []int      `json:"pids,omitempty"`      // the whole tree
 	EnvDrift   []string   `json:"env_drift,omitempty"` // names of variables that differ from the caller's
-	Killed     []int      `json:"killed,omitempty"`    // what had to be killed by the stop that this answers
+	Killed     []int      `json:"killed,omitempty"`    // what had to be killed by the last stop
 	LogLost    int64      `json:"log_lost_bytes,omitempty"`
 	Unsaved    string     `json:"unsaved,omitempty"`   // why the state can't be written to disk yet: a next hobd would go by an older one
 	LogStart   *LogMark   `json:"log_start,omitempty"` // where the log of this generation begins

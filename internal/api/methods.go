@@ -33,7 +33,7 @@ type RunResult struct {
 	Already bool    `json:"already,omitempty"` // the same command ran before: nothing was done
 }
 
-// NamesParams names services; none means all.
+// NamesParams names services. None means all to service.list, and is an error to the others.
 type NamesParams struct {
 	Names []string `json:"names,omitempty"`
 	Env   []string `json:"env,omitempty"` // the caller's environment: for restart, and for drift
@@ -54,7 +54,7 @@ type KillParams struct {
 // AddressParams asks where a service is reached.
 type AddressParams struct {
 	Name  string   `json:"name"`
-	Start bool     `json:"start,omitempty"` // start it, and answer when it is up; a connection would start it otherwise
+	Start bool     `json:"start,omitempty"` // start it also when it is idle, and answer when it is up; the first connection would start it otherwise
 	Env   []string `json:"env,omitempty"`   // the caller's environment, for a service of the file that nobody has started yet
 	Color bool     `json:"color,omitempty"`
 }
@@ -123,7 +123,7 @@ type UpResult struct {
 type Event struct {
 	V       int       `json:"v"`
 	Time    time.Time `json:"time"`
-	Type    string    `json:"type"` // "service.state"; "service.snapshot" at the beginning
+	Type    string    `json:"type"` // "service.snapshot" at the beginning, then "service.state", and "service.removed" with an empty To
 	Service string    `json:"service"`
 	From    string    `json:"from"`
 	To      string    `json:"to"`
@@ -153,7 +153,7 @@ type None struct{}
 // The methods of hobd. hob.* methods belong to package hob: every daemon answers those.
 var (
 	ServiceRun = ipc.Method[RunParams, RunResult]{Name: "service.run",
-		Doc: "Starts an ad-hoc service and answers once it has lived 300 ms or died."}
+		Doc: "Starts an ad-hoc service and answers once it has lived 300 ms or died; with find, or a proxy to an address of its own, once it can be reached; with lazy, at once."}
 	ServiceStart = ipc.Method[NamesParams, ServicesResult]{Name: "service.start",
 		Doc: "Starts services that are known and not running, with the environment they had."}
 	ServiceStop = ipc.Method[NamesParams, ServicesResult]{Name: "service.stop",
@@ -161,11 +161,11 @@ var (
 	ServiceRestart = ipc.Method[NamesParams, ServicesResult]{Name: "service.restart",
 		Doc: "Stops and starts services, with the caller's environment."}
 	ServiceRemove = ipc.Method[NamesParams, ServicesResult]{Name: "service.remove",
-		Doc: "Forgets ad-hoc services that do not run, with their logs."}
+		Doc: "Forgets services that do not run, with their logs. One of hob.toml is back with the next project.up."}
 	ServiceKill = ipc.Method[KillParams, ServicesResult]{Name: "service.kill",
 		Doc: "Sends a signal to a service's first process, or to its group."}
 	ServiceList = ipc.Method[NamesParams, ServicesResult]{Name: "service.list",
-		Doc: "Lists services; with exactly one name also its tree and the drift of its environment."}
+		Doc: "Lists all services, or those that are named, and these with the drift of their environment, and how their last runs ended."}
 	ServiceWait = ipc.Method[WaitParams, ServicesResult]{Name: "service.wait",
 		Doc: "Answers when the service is ready, has ended, or has logged a line that matches."}
 	ServiceEvents = ipc.Method[None, None]{Name: "service.events",

@@ -38,7 +38,7 @@ type serviceTable struct {
 	Listen listenTable `toml:"listen"`
 	// It is stopped after this long without a connection and without a lease; who has one has three seconds more to come back when hobd was
 	// killed or replaced. With `listen`, `hob up` binds its socket only, and each
-	// time the first connection starts it.
+	// time the first connection starts it; without, only leases count.
 	Idle duration `toml:"idle"`
 	// Which ends are followed by another start: none, those that are failures, or all.
 	Restart restart `toml:"restart" default:"on-failure"`
