@@ -69,7 +69,7 @@ func (a *app) run(ctx context.Context, args []string, dash int, o runFlags) erro
 			}
 			r.Service = s
 		} else if o.tty {
-			return a.stayAttached(ctx, p.Name)
+			return a.stayAttached(ctx, r)
 		}
 		return a.stay(ctx, r)
 	}
@@ -120,9 +120,9 @@ func (a *app) runParams(args []string, dash int, o runFlags, verb string) (p api
 }
 
 // died gives the service whose start failed with err because it ended at once: it was executed,
-// so there is an exit to tell.
+// so there is an exit to tell. A hobd that could not be started is another matter.
 func (a *app) died(name string, err error) (api.Service, bool) {
-	if !isCode(err, api.CodeStartFailed) {
+	if !answered(err, api.CodeStartFailed) {
 		return api.Service{}, false
 	}
 	_, disk, derr := a.disk()
@@ -153,7 +153,7 @@ func (a *app) lastWords(s api.Service) {
 	if a.json || s.LogStart == nil || err != nil {
 		return
 	}
-	lines, err := tail(inst.Path("log", s.Name), *s.LogStart, wordsKept)
+	lines, err := tail(inst.Path("log", s.Name), *s.LogStart, s.LogEnd, wordsKept)
 	if err != nil {
 		a.note("read the log of %s: %v", s.Name, err)
 	}

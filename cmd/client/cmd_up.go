@@ -54,7 +54,7 @@ func (a *app) up(ctx context.Context, names []string, o upFlags) error {
 		return err
 	})
 	if err != nil {
-		if isCode(err, api.CodeTimeout) {
+		if answered(err, api.CodeTimeout) {
 			err = &hob.Error{Code: api.CodeTimeout, Err: err, Message: fmt.Sprintf("up: not everything is up in %v%s", a.timeout, p.open()),
 				Hint: "they go on; see \"hob ps\""}
 		}

@@ -44,6 +44,12 @@ func isCode(err error, code string) bool {
 	return errors.As(err, &e) && e.Code == code
 }
 
+// answered reports whether err is what a daemon answered, with that code, and not why there is none.
+func answered(err error, code string) bool {
+	var e *hob.Error
+	return errors.As(err, &e) && e.Code == code && e.Verdict == ""
+}
+
 // finish says what went wrong, once, and gives the exit status.
 func (a *app) finish(err error) int {
 	var s status

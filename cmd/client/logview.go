@@ -41,6 +41,7 @@ type source struct {
 	ready  bool            // head is there
 	done   bool            // the end was reached
 	inside bool            // the last line was a part, and the rest of it comes next
+	grep   grep
 }
 
 // openLogs opens the logs of the services; no names means every one that has a log.
@@ -66,7 +67,7 @@ func (a *app) openLogs(names []string, q query) (*logView, error) {
 	v.printer = a.newPrinter(names)
 	v.printer.prefix = v.all || len(names) > 1
 	for _, name := range names {
-		s := &source{name: name}
+		s := v.source(name)
 		if err := s.open(inst, q); err != nil {
 			v.close()
 			return nil, err
@@ -102,6 +103,11 @@ func ignoreAbsent(err error) error {
 		return nil
 	}
 	return err
+}
+
+// source is for a log that is not open yet.
+func (v *logView) source(name string) *source {
+	return &source{name: name, grep: grep{re: v.grep}}
 }
 
 func (v *logView) close() {
@@ -234,14 +240,14 @@ func (v *logView) showPast() error {
 			number++
 		}
 		s.ready, s.inside = false, line.Partial
-		switch {
-		case !v.wants(line):
-		case v.lines < 0:
-			if err := v.printer.print(s.name, line); err != nil {
-				return err
+		for _, line := range s.grep.add(line) {
+			if v.lines > 0 {
+				last.add(kept{s.name, line, number})
+			} else if v.lines < 0 {
+				if err := v.printer.print(s.name, line); err != nil {
+					return err
+				}
 			}
-		case v.lines > 0:
-			last.add(kept{s.name, line, number})
 		}
 	}
 	for _, k := range last.parts {
@@ -250,15 +256,6 @@ func (v *logView) showPast() error {
 		}
 	}
 	return v.printer.flush()
-}
-
-// wants applies -g; it looks at the text without colours.
-func (v *logView) wants(line servicelog.Line) bool {
-	if v.grep == nil {
-		return true
-	}
-	var s sanitizer
-	return v.grep.Match(s.line(nil, line.Text, false))
 }
 
 // newServices is how often a view of every service looks for new ones, and how often a log that
@@ -290,7 +287,7 @@ func (v *logView) follow(ctx context.Context) error {
 		}
 		for _, name := range names {
 			if !slices.ContainsFunc(v.sources, func(s *source) bool { return s.name == name }) {
-				s := &source{name: name}
+				s := v.source(name)
 				v.sources = append(v.sources, s)
 				v.printer.add(name)
 				begin(s)
@@ -320,12 +317,12 @@ func (v *logView) followOne(ctx context.Context, s *source) error {
 			}
 			s.r = r
 		}
-		err := v.printer.follow(ctx, s.name, s.r, v.wants)
+		err := v.printer.follow(ctx, s.name, s.r, &s.grep)
 		if !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 		_ = s.r.Close()
-		s.r = nil
+		s.r, s.grep = nil, grep{re: v.grep}
 	}
 }
 
@@ -341,14 +338,21 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// tail gives the last n lines of a log from a place on, as far as they are harmless.
-func tail(dir string, from api.LogMark, n int) ([]string, error) {
+// tail gives the last n lines of a log between two places, as far as they are harmless. Without a second one it is where the log
+// ends now: who writes faster than anybody reads has no end.
+func tail(dir string, from api.LogMark, to *api.LogMark, n int) ([]string, error) {
 	r, err := servicelog.NewReader(dir)
 	if err != nil {
 		return nil, ignoreAbsent(err)
 	}
 	defer r.Close()
-	if err := r.Tail(n); err != nil {
+	if to == nil {
+		err = r.Tail(0)
+		r.Until(r.Position())
+	} else {
+		r.Until(servicelog.Position(*to))
+	}
+	if err := errors.Join(err, r.Tail(n)); err != nil {
 		return nil, err
 	}
 	if mark := servicelog.Position(from); r.Position().Before(mark) {

@@ -61,7 +61,7 @@ func (p *printer) print(name string, line servicelog.Line) error {
 		p.buf = s.line(p.buf[:0], line.Text, line.Partial)
 		enc := json.NewEncoder(p.w)
 		enc.SetEscapeHTML(false)
-		return enc.Encode(api.LogLine{V: api.V, Time: line.Time.UTC(), Service: name, Line: string(p.buf)})
+		return enc.Encode(api.LogLine{V: api.V, Time: line.Time.UTC(), Service: name, Line: string(p.buf), Partial: line.Partial})
 	}
 	p.buf = p.buf[:0]
 	if p.open != name {
@@ -139,12 +139,11 @@ func (p *printer) close() error {
 	return p.w.Flush()
 }
 
-// follow prints those lines that wants says, as they come. It returns the error of ctx when that ends, and
+// follow prints those lines that g lets through, as they come. It returns the error of ctx when that ends, and
 // fs.ErrNotExist when the log was removed.
-func (p *printer) follow(ctx context.Context, name string, r *servicelog.Reader, wants func(servicelog.Line) bool) error {
+func (p *printer) follow(ctx context.Context, name string, r *servicelog.Reader, g *grep) error {
 	for {
-		// A service that never pauses must not hold Ctrl-C up. Before the line is read: what was
-		// read would be missing for whoever goes on with r.
+		// A service that never pauses must not hold Ctrl-C up.
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -158,11 +157,10 @@ func (p *printer) follow(ctx context.Context, name string, r *servicelog.Reader,
 		if err != nil {
 			return err
 		}
-		if !wants(line) {
-			continue
-		}
-		if err := p.print(name, line); err != nil {
-			return err
+		for _, line := range g.add(line) {
+			if err := p.print(name, line); err != nil {
+				return err
+			}
 		}
 	}
 }

@@ -123,6 +123,12 @@ func isAbsent(err error) bool {
 	return errors.As(err, &e) && e.Code == api.CodeNotRunning && e.Verdict != ""
 }
 
+// isUnreachable reports that a daemon is there, or could not be started, and does not answer: the error says why.
+func isUnreachable(err error) bool {
+	var e *hob.Error
+	return errors.As(err, &e) && e.Verdict != "" && !slices.Contains([]string{api.CodeNotRunning, api.CodeDraining, codeLost}, e.Code)
+}
+
 // pick gives the services of those names, or all.
 func pick(all []service.Status, names []string) ([]service.Status, error) {
 	if len(names) == 0 {

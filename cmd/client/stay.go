@@ -19,8 +19,10 @@ import (
 )
 
 // stay shows the log of the service's run until that ends, and passes its exit status on. SIGINT goes
-// to the service, the second one stops it, and so does SIGTERM.
+// to the service, the second one stops it, and so does SIGTERM. Where that can't be done, it ends with the reason.
 func (a *app) stay(ctx context.Context, r api.RunResult) error {
+	ctx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
 	name := r.Service.Name
 	if r.Already {
 		a.say("%s: already %s", name, outcome(r.Service))
@@ -28,19 +30,22 @@ func (a *app) stay(ctx context.Context, r api.RunResult) error {
 	sig := make(chan os.Signal, 4)
 	signal.Notify(sig, syscall.SIGINT, syscall.SIGTERM)
 	defer signal.Stop(sig)
-	signals, end := context.WithCancel(ctx)
-	defer end()
-	go a.passOn(signals, name, sig)
+	go a.passOn(ctx, name, sig, giveUp)
 
 	follow, last := context.WithCancel(ctx)
 	defer last()
+	end := make(chan *api.LogMark, 1)
 	shown := make(chan error, 1)
-	go func() { shown <- a.showRun(follow, r.Service) }()
+	go func() { shown <- a.showRun(follow, r.Service, end) }()
 	s, err := a.awaitExit(ctx, name)
-	last()
 	// Its output is in the log before its end is known, so nothing is missing now.
+	end <- s.LogEnd
+	last()
 	if serr := <-shown; serr != nil {
 		return serr
+	}
+	if why := context.Cause(ctx); isUnreachable(why) {
+		return why
 	}
 	if err != nil {
 		return err
@@ -49,13 +54,16 @@ func (a *app) stay(ctx context.Context, r api.RunResult) error {
 }
 
 // stayAttached is stay with this terminal as the service's own. Whoever detaches leaves it running.
-func (a *app) stayAttached(ctx context.Context, name string) error {
+func (a *app) stayAttached(ctx context.Context, r api.RunResult) error {
+	name := r.Service.Name
 	_, detached, err := a.attach(ctx, name)
 	switch {
 	case detached:
 		a.say("%s: detached, it runs on", name)
 		return nil
-	case err != nil && !isCode(err, api.CodeNotRunning): // it may have ended before it was attached to
+	case isCode(err, api.CodeNotRunning): // it ended before it was attached to
+		return a.stay(ctx, r)
+	case err != nil:
 		return err
 	}
 	s, err := a.awaitExit(ctx, name)
@@ -76,8 +84,9 @@ func (a *app) exitAs(s api.Service) error {
 	return status(s.Exit.Code)
 }
 
-// passOn turns signals into requests.
-func (a *app) passOn(ctx context.Context, name string, sig <-chan os.Signal) {
+// passOn turns signals into requests, each beside the others: one may take as long as the service's grace. It gives up with the reason
+// why there is no hobd that would stop the service.
+func (a *app) passOn(ctx context.Context, name string, sig <-chan os.Signal, giveUp context.CancelCauseFunc) {
 	interrupted := false
 	for {
 		select {
@@ -86,18 +95,24 @@ func (a *app) passOn(ctx context.Context, name string, sig <-chan os.Signal) {
 		case s := <-sig:
 			if s == syscall.SIGINT && !interrupted {
 				interrupted = true
-				a.complain(a.with(ctx, a.dial, func(c *hob.Client) error {
-					_, err := api.ServiceKill.Call(ctx, c, api.KillParams{Name: name, Signal: "INT", Group: true})
-					return err
-				}))
+				go func() {
+					a.complain(a.with(ctx, a.dial, func(c *hob.Client) error {
+						_, err := api.ServiceKill.Call(ctx, c, api.KillParams{Name: name, Signal: "INT", Group: true})
+						return err
+					}))
+				}()
 				continue
 			}
-			// Aside: the grace may be long, and another signal is to be heard meanwhile.
 			go func() {
-				a.complain(a.with(ctx, a.dial, func(c *hob.Client) error {
+				err := a.with(ctx, a.dial, func(c *hob.Client) error {
 					_, err := api.ServiceStop.Call(ctx, c, api.NamesParams{Names: []string{name}})
 					return err
-				}))
+				})
+				if isUnreachable(err) {
+					giveUp(err)
+				} else {
+					a.complain(err)
+				}
 			}()
 		}
 	}
@@ -110,8 +125,9 @@ func (a *app) complain(err error) {
 	}
 }
 
-// showRun copies the log of a run to stdout: until ctx ends, and then what it has said until then.
-func (a *app) showRun(ctx context.Context, s api.Service) error {
+// showRun copies the log of a run to stdout: until ctx ends, and then what it has said until end, or until then
+// where end is nil. What is left of its tree may write on.
+func (a *app) showRun(ctx context.Context, s api.Service, end <-chan *api.LogMark) error {
 	inst, err := a.instance()
 	if err != nil || s.LogStart == nil {
 		return err
@@ -126,6 +142,12 @@ func (a *app) showRun(ctx context.Context, s api.Service) error {
 	p.raw = true
 	run := &runLog{inst: inst, name: s.Name, generation: s.Generation, r: r}
 	err = run.copy(ctx, p)
+	if err == nil && !run.limited && !run.end() {
+		err = run.limit(<-end)
+	}
+	if err == nil {
+		err = p.drain(s.Name, r)
+	}
 	return errors.Join(err, p.close())
 }
 
@@ -140,8 +162,9 @@ type runLog struct {
 	limited    bool
 }
 
+// copy prints until the end of the run or of ctx, and leaves the rest to drain.
 func (l *runLog) copy(ctx context.Context, p *printer) error {
-	for {
+	for ctx.Err() == nil {
 		at := l.r.Position()
 		line, err := l.r.Next()
 		if errors.Is(err, io.EOF) {
@@ -156,7 +179,7 @@ func (l *runLog) copy(ctx context.Context, p *printer) error {
 		}
 		switch {
 		case errors.Is(err, io.EOF), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-			return p.drain(l.name, l.r)
+			return nil
 		case err != nil:
 			return err
 		}
@@ -164,6 +187,18 @@ func (l *runLog) copy(ctx context.Context, p *printer) error {
 			return err
 		}
 	}
+	return nil
+}
+
+// limit makes end the end, or where the log ends now.
+func (l *runLog) limit(end *api.LogMark) error {
+	if end != nil {
+		l.r.Until(servicelog.Position(*end))
+		return nil
+	}
+	at, err := endOf(l.inst, l.name)
+	l.r.Until(at)
+	return err
 }
 
 // clockGrain is more than the step of the clock that files get their times from.

@@ -158,6 +158,7 @@ type LogLine struct {
 	Time    time.Time `json:"time"`
 	Service string    `json:"service"`
 	Line    string    `json:"line"`
+	Partial bool      `json:"partial,omitempty"` // the next one of this service continues it: it is long, or has no end yet
 }
 
 // Instance is one entry of `list`.

@@ -25,12 +25,13 @@ func (w *waiter) forLine(ctx context.Context) error {
 	}
 	defer log.Close()
 	log.Seek(w.t.From)
+	var whole servicelog.Joiner
 	for {
 		line, err := log.Follow(ctx)
 		if err != nil {
 			return err
 		}
-		if re.Match(line.Text) {
+		if re.Match(whole.Add(line)) {
 			return nil
 		}
 	}

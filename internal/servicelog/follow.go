@@ -17,10 +17,14 @@ const silence = 100 * time.Millisecond
 
 // Follow returns the next line, and waits for it at the end of the log. A line without
 // its newline it returns, Partial, after 100 ms of silence. It goes on through restarts of
-// the Writer and into new segments. It returns the error of ctx when that ends, io.EOF at
-// the end that Until set, and fs.ErrNotExist when the directory of the log was removed.
+// the Writer and into new segments. It returns the error of ctx when that ends, also where
+// there are lines without end, io.EOF at the end that Until set, and fs.ErrNotExist when the
+// directory of the log was removed.
 func (r *Reader) Follow(ctx context.Context) (Line, error) {
 	for {
+		if err := ctx.Err(); err != nil {
+			return Line{}, err
+		}
 		line, err := r.Next()
 		if !errors.Is(err, io.EOF) {
 			return line, err

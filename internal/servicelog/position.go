@@ -3,6 +3,7 @@ package servicelog
 import (
 	"bytes"
 	"errors"
+	"io"
 	"io/fs"
 	"math"
 	"os"
@@ -21,7 +22,7 @@ func (r *Reader) Tail(n int) error {
 		if err != nil {
 			return err
 		}
-		at, err := tail(r.dir, numbers, n)
+		at, err := tail(r.dir, numbers, n, r.until)
 		if errors.Is(err, errRemoved) {
 			continue
 		}
@@ -32,14 +33,17 @@ func (r *Reader) Tail(n int) error {
 	}
 }
 
-// errRemoved says that the log went on, and its last segment was removed, between a look
-// at the directory and a look at the segment.
+// errRemoved says that the log went on, and its last segment was removed or emptied, between a
+// look at the directory and a look at the segment.
 var errRemoved = errors.New("removed since it was listed")
 
-// tail returns where n lines follow in the segments that were listed.
-func tail(dir *os.File, numbers []int, n int) (Position, error) {
-	b := backward{left: n}
+// tail returns where n lines follow in the segments that were listed, up to until if that is not zero.
+func tail(dir *os.File, numbers []int, n int, until Position) (Position, error) {
+	b := backward{left: n, until: until}
 	for i, number := range slices.Backward(numbers) {
+		if until != (Position{}) && number > until.Segment {
+			continue
+		}
 		found, err := b.segment(dir, number)
 		switch {
 		case found:
@@ -59,6 +63,7 @@ func tail(dir *os.File, numbers []int, n int) (Position, error) {
 // backward looks for the beginning of the line that is left lines from the end.
 type backward struct {
 	left  int
+	until Position
 	begun bool // the last byte of the log has been seen
 	at    Position
 	block []byte
@@ -71,18 +76,25 @@ func (b *backward) segment(dir *os.File, number int) (bool, error) {
 		return false, err
 	}
 	defer file.Close()
+	size := st.Size
+	if number == b.until.Segment {
+		size = min(size, b.until.Offset)
+	}
 	if b.left <= 0 && !b.begun {
-		b.at = Position{number, st.Size}
+		b.at = Position{number, size}
 		return true, nil
 	}
 	if b.block == nil {
 		b.block = make([]byte, copyChunk)
 	}
-	for end := st.Size; end > 0; {
+	for end := size; end > 0; {
 		block := b.block[:min(end, int64(len(b.block)))]
 		end -= int64(len(block))
 		n, err := file.ReadAt(block, end)
-		if n < len(block) { // io.EOF too: the file was cut while we read it
+		if n < len(block) && errors.Is(err, io.EOF) { // the file was cut while we read it
+			return false, errRemoved
+		}
+		if n < len(block) {
 			return false, err
 		}
 		if i, ok := b.scan(block); ok {

@@ -3,8 +3,8 @@ package servicelog
 // Until makes end the end of the log for this Reader: Next, Follow and Wait return io.EOF
 // there, and nothing that was written later is seen, not even the rest of the line that end
 // is inside. Rest returns the beginning of such a line; Follow returns it, Partial, before
-// io.EOF. It holds until the next call of Until, through Seek, Tail and Since, which do not
-// know of it: of Tail's lines only those before end come. The zero Position is no end.
+// io.EOF. It holds until the next call of Until, through Seek, Tail and Since. Tail counts
+// back from it; Since does not know of it. The zero Position is no end.
 func (r *Reader) Until(end Position) {
 	r.move(r.Position(), r.skip) // what is in the buffer may be past it
 	r.until = end

@@ -73,6 +73,39 @@ func TestUntilIsTheEnd(t *testing.T) {
 	}
 }
 
+func TestTailCountsBackFromUntil(t *testing.T) {
+	dir := logOf(t, "a\nbb\nc", "c\nd\n", "e\nf")
+	for _, c := range []struct {
+		n    int
+		end  Position
+		want []string
+	}{
+		{0, Position{2, 2}, []string{}},
+		{1, Position{2, 2}, []string{"cc"}},
+		{2, Position{2, 2}, []string{"bb", "cc"}},
+		{1, Position{2, 1}, []string{"cc…"}},
+		{1, Position{2, 0}, []string{"c…"}},
+		{1, Position{1, 6}, []string{"c…"}},
+		{5, Position{1, 2}, []string{"a"}},
+		{1, Position{2, 9}, []string{"d"}},
+		{5, Position{0, 1}, []string{}},
+		{2, Position{}, []string{"e", "f…"}},
+	} {
+		r := read(t, dir)
+		r.Until(c.end)
+		require.NoError(t, r.Tail(c.n))
+		require.Equal(t, c.want, followedUntil(t, r, c.end), "%+v", c)
+	}
+}
+
+// followedUntil is followed, or what there is where end is none.
+func followedUntil(t *testing.T, r *Reader, end Position) []string {
+	if end == (Position{}) {
+		return texts(t, r)
+	}
+	return followed(t, r)
+}
+
 // TestRunsShareALine: what the one leaves without a newline is not the other's.
 func TestRunsShareALine(t *testing.T) {
 	o := place(t)
@@ -118,6 +151,18 @@ func TestUntilInTheMiddleOfReading(t *testing.T) {
 	require.Equal(t, []string{"b"}, texts(t, r))
 	r.Until(Position{})
 	require.Equal(t, []string{"c"}, texts(t, r))
+}
+
+// TestFollowEndsWithItsContextAlsoBetweenLines: also where there is a next line at once, for ever.
+func TestFollowEndsWithItsContextAlsoBetweenLines(t *testing.T) {
+	r := read(t, logOf(t, "a\nb\n"))
+	ctx, cancel := context.WithCancel(t.Context())
+	_, err := r.Follow(ctx)
+	require.NoError(t, err)
+	cancel()
+	_, err = r.Follow(ctx)
+	require.ErrorIs(t, err, context.Canceled)
+	require.Equal(t, []string{"b"}, texts(t, r))
 }
 
 func TestFollowWaitsForWhatIsBeforeUntil(t *testing.T) {

@@ -91,14 +91,21 @@ func (s *Supervisor) WaitLog(ctx context.Context, name string, match func([]byte
 	r.Seek(servicelog.Position(st.LogStart))
 	alive, cancel := context.WithCancel(ctx)
 	defer cancel()
+	var last service.Status
 	var left error // the service was let go: its end is the next daemon's to see
 	go func() {
-		_, left = v.await(alive, func(st service.Status) bool { return !st.State.Alive() && !st.State.Pending() })
+		last, left = v.await(alive, func(st service.Status) bool { return !st.State.Alive() && !st.State.Pending() })
 		cancel()
 	}()
+	ended := false
+	var whole servicelog.Joiner
 	for {
 		line, err := r.Follow(alive)
 		if err != nil && alive.Err() != nil && ctx.Err() == nil {
+			if !ended && left == nil && last.Exit != nil { // what is left of its tree may write on for ever
+				r.Until(servicelog.Position(last.Exit.LogEnd))
+			}
+			ended = true
 			line, err = r.Next() // what it said last
 			if errors.Is(err, io.EOF) {
 				if rest, ok := r.Rest(); ok { // without a newline
@@ -107,7 +114,7 @@ func (s *Supervisor) WaitLog(ctx context.Context, name string, match func([]byte
 			}
 		}
 		switch {
-		case err == nil && match(line.Text):
+		case err == nil && match(whole.Add(line)):
 			return v.status(), nil
 		case errors.Is(err, io.EOF) && left != nil:
 			return st, left
