@@ -1,0 +1,51 @@
+//go:build linux
+
+package e2e
+
+import (
+	"io"
+
+	"strings"
+
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// flood writes faster than anybody reads, as long as the file stays away.
+const flood = `(while [ ! -e quiet ]; do yes | head -c 10000000; done) `
+
+// TestFloodHoldsNobodyUp: who waits for something of a log ends with its time, or with the run, also
+// where there is a next line at once, for ever.
+func TestFloodHoldsNobodyUp(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	defer w.touch("quiet")
+	limits := `log = { max = "1MB", keep = 1 }`
+	w.toml(`[services.never]
+run = '` + flood + `'
+ready = { log = "never", timeout = "1s" }
+` + limits + "\n")
+	e := w.failure(1, "up")
+	require.Contains(t, e.Message, "not ready after 1s")
+
+	w.toml("[services.flood]\nrun = '" + flood + "'\n" + limits + "\n")
+	w.ok("up")
+	require.Equal(t, "timeout", w.failure(124, "wait", "flood", "--for", "log:never", "--timeout", "1s").Code)
+	cmd := w.command("run", "--wait", "--timeout", "1s", "flooding", "--", "sh", "-c", flood)
+	cmd.Stdout = io.Discard
+	f := w.start(cmd)
+	f.cmd.Stdout = io.Discard
+	require.Equal(t, 124, f.wait(), f.stderr.String())
+
+	// The leader ends, and what is left of its tree writes on.
+	stray := func(status string) []string { return []string{"sh", "-c", "echo first; " + flood + "& exit " + status} }
+	require.Equal(t, 3, w.follow(append([]string{"run", "--wait", "job", "--"}, stray("3")...)...).wait())
+	r := w.hob(append([]string{"run", "died", "--"}, stray("1")...)...)
+	require.Equal(t, 1, r.code)
+	require.Contains(t, r.stderr, `service "died": exit 1`)
+	require.LessOrEqual(t, strings.Count(r.stderr, "\n"), 30)
+	e = w.failure(3, "wait", "died", "--for", "log:never")
+	require.Contains(t, e.Message, "no line matched")
+	w.touch("quiet")
+}
