@@ -8,12 +8,14 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -58,9 +60,19 @@ func TestHelpersAreUsed(t *testing.T) {
 	}
 }
 
+// heedAll: what a shell has ignored for its "&" would be ignored in all that is started here. One that is caught is not, after execve(2).
+func heedAll() {
+	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT} {
+		if signal.Ignored(s) {
+			signal.Notify(make(chan os.Signal, 1), s)
+		}
+	}
+}
+
 func run(m *testing.M) int {
 	// They wait for processes far more than for a processor.
 	_ = flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0)))
+	heedAll()
 	if bin = os.Getenv(insideVar); bin != "" {
 		return m.Run()
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -36,7 +37,7 @@ const queued = 1024
 // returns, a call of s that takes longer than a second may still be under way, and output is read no more. Nothing is closed.
 func attachTerminal(ctx context.Context, in, out *os.File, s session, output <-chan []byte) (detached bool, err error) {
 	signals := make(chan os.Signal, 16)
-	signal.Notify(signals, heeded()...)
+	signal.Notify(signals, heeded(unix.SIGWINCH, unix.SIGCONT, unix.SIGTERM, unix.SIGHUP, unix.SIGINT, unix.SIGQUIT)...)
 	defer signal.Stop(signals)
 	raw, err := makeRaw(in)
 	if err != nil {
@@ -66,14 +67,9 @@ func attachTerminal(ctx context.Context, in, out *os.File, s session, output <-c
 	return false, err
 }
 
-// heeded are the signals that mean something here, but for those that whoever started hob wants ignored (nohup(1)).
-func heeded() (all []os.Signal) {
-	for _, s := range []os.Signal{unix.SIGWINCH, unix.SIGCONT, unix.SIGTERM, unix.SIGHUP, unix.SIGINT, unix.SIGQUIT} {
-		if !signal.Ignored(s) {
-			all = append(all, s)
-		}
-	}
-	return all
+// heeded are those of the signals that whoever started hob does not want ignored: nohup(1), and the "&" of a shell without job control.
+func heeded(signals ...os.Signal) []os.Signal {
+	return slices.DeleteFunc(signals, signal.Ignored)
 }
 
 // attachment is what the goroutines of attachTerminal share.

@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -21,13 +22,15 @@ import (
 // reacts to SIGINT and SIGTERM. Call it once.
 func Main(args []string, stdout, stderr io.Writer) int {
 	a := &app{stdout: stdout, stderr: stderr, began: time.Now()}
-	// The form of a complaint about the arguments must not depend on whether they were understood.
-	a.json = wantsJSON(args)
 	root := a.root(args)
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	code := a.finish(root.ExecuteContext(context.Background()))
+	err := root.ExecuteContext(context.Background())
+	if !a.understood { // the form of a complaint about the arguments does not depend on that
+		a.json = wantsJSON(args)
+	}
+	code := a.finish(err)
 	a.note("hob: %v, exit %d", time.Since(a.began).Round(10*time.Microsecond), code)
 	return code
 }
@@ -37,6 +40,7 @@ type app struct {
 	stdout, stderr io.Writer
 	flags
 	began      time.Time
+	called     string // the verb, and what it was called for
 	understood bool // the arguments were, so an error is not about how they were typed
 
 	notify func(method string, params json.RawMessage) // takes what hobd tells besides answers; may be nil
@@ -68,6 +72,7 @@ func (a *app) verb(use, short string, do action) *cobra.Command {
 				return err
 			}
 			defer cancel()
+			a.called = strings.Join(append([]string{c.Name()}, args...), " ")
 			return do(ctx, args)
 		},
 	}

@@ -101,7 +101,9 @@ func lastLines(f *os.File, n int) (int64, error) {
 	for at := end; at > 0; {
 		block := buf[:min(at, int64(len(buf)))]
 		at -= int64(len(block))
-		if _, err := f.ReadAt(block, at); err != nil {
+		if _, err := f.ReadAt(block, at); errors.Is(err, io.EOF) {
+			return 0, nil // it was emptied meanwhile
+		} else if err != nil {
 			return 0, err
 		}
 		for i := len(block) - 1; i >= 0; i-- {
@@ -168,6 +170,16 @@ func (t *logTail) follow(ctx context.Context) error {
 	}
 }
 
+// emptied goes back to the beginning of a file that is shorter than what was read of it.
+func (t *logTail) emptied(size int64) error {
+	at, err := t.f.Seek(0, io.SeekCurrent)
+	if err == nil && at > size {
+		t.rest = t.rest[:0]
+		_, err = t.f.Seek(0, io.SeekStart)
+	}
+	return err
+}
+
 func (t *logTail) reopen() error {
 	named, err := os.Lstat(t.path)
 	if err != nil {
@@ -175,7 +187,7 @@ func (t *logTail) reopen() error {
 	}
 	if t.f != nil {
 		if open, err := t.f.Stat(); err == nil && os.SameFile(open, named) {
-			return nil
+			return t.emptied(open.Size())
 		}
 		if err := t.copy(); err != nil {
 			return err

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -19,11 +20,18 @@ func (a *app) cmdDown() *cobra.Command {
 func (a *app) down(ctx context.Context) error {
 	var d downed
 	for try := 1; ; try++ {
-		err := a.reach(ctx, nil, ifRunning, func(c *hob.Client, _ []service.Status) error { return a.downWith(ctx, c, &d) })
+		n := need(!a.noSpawn && a.someAdHoc()) // which only a daemon can forget
+		err := a.reach(ctx, nil, n, func(c *hob.Client, _ []service.Status) error { return a.downWith(ctx, c, &d) })
 		if !isCode(err, codeLost) || try == drainTries {
 			return err
 		}
 	}
+}
+
+// someAdHoc reports whether a service is on disk that is in no file.
+func (a *app) someAdHoc() bool {
+	_, disk, err := a.disk()
+	return err == nil && slices.ContainsFunc(disk, func(st service.Status) bool { return st.Source == service.SourceRun })
 }
 
 // downed is what a down has done so far.

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -65,17 +66,12 @@ func (a *app) holdWhile(ctx context.Context, names, cmd []string) error {
 	lease, end := context.WithCancel(ctx)
 	defer end()
 	held, failed := make(chan struct{}), make(chan error, 1)
-	go func() {
-		var once bool
-		failed <- a.keepHeld(lease, names, func() {
-			if !once {
-				once = true
-				close(held)
-			}
-		})
-	}()
+	once := sync.OnceFunc(func() { close(held) })
+	go func() { failed <- a.keepHeld(lease, names, once) }()
 	sig := make(chan os.Signal, 4)
-	signal.Notify(sig, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	if all := heeded(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP); len(all) > 0 { // none would mean all
+		signal.Notify(sig, all...)
+	}
 	defer signal.Stop(sig)
 	select {
 	case <-held:
@@ -85,6 +81,7 @@ func (a *app) holdWhile(ctx context.Context, names, cmd []string) error {
 		return nil
 	}
 	if cmd != nil {
+		go a.holdAgain(lease, names, failed)
 		return runHeld(cmd, sig)
 	}
 	what := strings.Join(names, ", ")
@@ -97,6 +94,24 @@ func (a *app) holdWhile(ctx context.Context, names, cmd []string) error {
 		return err
 	case <-sig:
 		return nil
+	}
+}
+
+// leasePause is how long a lease that was lost for good is given up before it is asked for again.
+const leasePause = time.Second
+
+// holdAgain says why there is no lease any more, and asks for it again, until ctx ends: the command runs on.
+func (a *app) holdAgain(ctx context.Context, names []string, failed <-chan error) {
+	err, said := <-failed, ""
+	for ctx.Err() == nil {
+		if err != nil && err.Error() != said {
+			said = err.Error()
+			a.words("hob: the services are not held any more, until that is mended: %s", said)
+		}
+		if !pause(ctx, leasePause) {
+			return
+		}
+		err = a.keepHeld(ctx, names, func() {})
 	}
 }
 

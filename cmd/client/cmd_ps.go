@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"fmt"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -50,7 +49,7 @@ func (a *app) services(ctx context.Context, names []string) (d *api.Daemon, serv
 	list := func(c *hob.Client) error {
 		p := api.NamesParams{Names: names}
 		if len(names) > 0 {
-			p.Env = os.Environ()
+			p.Env = a.environ()
 		}
 		r, err := api.ServiceList.Call(ctx, c, p)
 		if err == nil {

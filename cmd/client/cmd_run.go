@@ -2,8 +2,8 @@ package client
 
 import (
 	"context"
-	"os"
 	"path/filepath"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -93,6 +93,11 @@ func (a *app) runParams(args []string, dash int, o runFlags, verb string) (p api
 	if dash > 1 {
 		return p, usage(form, "%s: more than one name before \"--\": %q", verb, args[:dash])
 	}
+	for _, arg := range args {
+		if !utf8.ValidString(arg) {
+			return p, usage("have a script with that name in it, and run that", "%s: the argument %q is not UTF-8", verb, arg)
+		}
+	}
 	if o.wait && o.noWait {
 		return p, usage("", "run: --wait and --no-wait contradict each other")
 	}
@@ -102,7 +107,7 @@ func (a *app) runParams(args []string, dash int, o runFlags, verb string) (p api
 	if o.wait && o.restart == "" {
 		o.restart = string(service.RestartNo) // its end is what is waited for
 	}
-	p = api.RunParams{Cmd: args[dash:], Env: os.Environ(), Replace: o.replace, NoWait: o.noWait || o.wait,
+	p = api.RunParams{Cmd: args[dash:], Env: a.environ(), Replace: o.replace, NoWait: o.noWait || o.wait,
 		Restart: o.restart, Color: a.colored(), TTY: o.tty}
 	p.Name = filepath.Base(p.Cmd[0])
 	if dash == 1 {
@@ -130,11 +135,15 @@ func (a *app) died(name string, err error) (api.Service, bool) {
 		return api.Service{}, false
 	}
 	found, derr := pick(disk, []string{name})
-	if derr != nil || found[0].Exit == nil {
+	if derr != nil {
 		return api.Service{}, false
 	}
-	return fromDisk(found)[0], true
+	s := fromDisk(found)[0]
+	return s, a.justEnded(s)
 }
+
+// justEnded reports that a run of the service has ended since hob was called. An earlier one says nothing about what it was called for.
+func (a *app) justEnded(s api.Service) bool { return s.Exit != nil && !s.Exit.At.Before(a.began) }
 
 // wordsKept is how many lines of its log are shown for a service that failed.
 const wordsKept = 20

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
 	"strings"
 	"sync"
 	"time"
@@ -46,7 +45,7 @@ func (a *app) up(ctx context.Context, names []string, o upFlags) error {
 	var d *api.Daemon
 	var r api.UpResult
 	err := a.with(ctx, a.dial, func(c *hob.Client) (err error) {
-		r, err = api.ProjectUp.Call(ctx, c, api.UpParams{Names: names, Env: os.Environ(), Color: a.colored(),
+		r, err = api.ProjectUp.Call(ctx, c, api.UpParams{Names: names, Env: a.environ(), Color: a.colored(),
 			NoWait: o.noWait, Progress: true})
 		if err == nil {
 			d = a.daemonOf(ctx, c)
@@ -90,7 +89,9 @@ func (a *app) upFailed(r api.UpResult) error {
 	for _, s := range r.Services {
 		if failed[s.Name] {
 			why = append(why, fmt.Sprintf("service %q: %s", s.Name, reason(s)))
-			a.lastWords(s)
+			if a.justEnded(s) {
+				a.lastWords(s)
+			}
 		}
 	}
 	return &hob.Error{Code: api.CodeStartFailed, Message: strings.Join(why, "; "), Hint: "see \"hob logs " + r.Failed[0] + "\""}

@@ -81,7 +81,7 @@ func (a *app) waitedInVain(name, kind, expr string) string {
 // waitForNothing is for a service that doesn't run, and nobody starts it while hob waits.
 func (a *app) waitForNothing(disk []service.Status, names []string, kind string) error {
 	if kind == "ready" && disk[0].State != service.Done {
-		return a.notRunning(disk, names)
+		return notRunning(disk[0])
 	}
 	return a.waited(a.noDaemon(nil), fromDisk(disk)[0], kind)
 }

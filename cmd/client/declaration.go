@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"os"
 	"strings"
 	"time"
 
@@ -103,7 +102,7 @@ func (a *app) reachService(ctx context.Context, form string, args []string, dash
 				return err
 			}
 		}
-		where, err = api.ServiceAddress.Call(ctx, c, api.AddressParams{Name: name, Start: start, Env: os.Environ(), Color: a.colored()})
+		where, err = api.ServiceAddress.Call(ctx, c, api.AddressParams{Name: name, Start: start, Env: a.environ(), Color: a.colored()})
 		return err
 	})
 	if err != nil {

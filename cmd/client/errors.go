@@ -87,6 +87,10 @@ func (a *app) explain(err error) api.Error {
 		out.Code = api.CodeUsage
 	case errors.Is(err, context.DeadlineExceeded):
 		out.Code = api.CodeTimeout
+		out.Message = fmt.Sprintf("%s: not done in %v", a.called, a.timeout)
+		if err.Error() != context.DeadlineExceeded.Error() {
+			out.Message += ": " + strings.TrimSpace(err.Error())
+		}
 	}
 	if out.Hint == "" {
 		out.Hint = hintOf(err)

@@ -179,8 +179,10 @@ func (l *factList) program(ctx context.Context) {
 	out, err := cmd.Output()
 	words := strings.Fields(string(out))
 	switch {
-	case err != nil || len(words) != 2 || words[0] != "hobd":
+	case err != nil:
 		l.bad("hobd program", "name the right one with HOB_DAEMON", "%s does not say its version: %v", path, err)
+	case len(words) != 2 || words[0] != "hobd":
+		l.bad("hobd program", "name the right one with HOB_DAEMON", "%s does not say its version: it says %.40q", path, out)
 	case words[1] != version.String():
 		l.bad("hobd program", "install hob and hobd of one version", "%s is %s, hob is %s", path, words[1], version.String())
 	default:

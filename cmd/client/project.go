@@ -4,6 +4,10 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/hobworks/hob"
 	"github.com/hobworks/hob/internal/instance"
@@ -50,6 +54,19 @@ func (a *app) workDir() (string, error) {
 		return "", &hob.Error{Code: "no_project", Message: err.Error(), Err: err}
 	}
 	return root.Path, nil
+}
+
+// environ is the environment, as far as JSON can carry it.
+func (a *app) environ() []string {
+	all := os.Environ()
+	return slices.DeleteFunc(all, func(kv string) bool {
+		if utf8.ValidString(kv) {
+			return false
+		}
+		name, _, _ := strings.Cut(kv, "=")
+		a.words("hob: the variable %s is left out: it is not UTF-8", strconv.QuoteToASCII(name))
+		return true
+	})
 }
 
 // instance is the project's instance, for what is read from disk.

@@ -33,7 +33,7 @@ func (a *app) root(args []string) *cobra.Command {
 	f := root.PersistentFlags()
 	f.SortFlags = false
 	f.StringVarP(&a.dir, "directory", "C", "", "the project that `DIR` lies in, instead of the working directory's")
-	f.BoolVar(&a.json, "json", a.json, "print JSON; errors, too")
+	f.BoolVar(&a.json, "json", false, "print JSON; errors, too")
 	f.DurationVar(&a.timeout, "timeout", 0, "give up after this `time`: 500ms, 10s, 2m")
 	f.BoolVar(&a.noSpawn, "no-spawn", false, "never start hobd")
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "no words about success")

@@ -28,7 +28,9 @@ func (a *app) stay(ctx context.Context, r api.RunResult) error {
 		a.say("%s: already %s", name, outcome(r.Service))
 	}
 	sig := make(chan os.Signal, 4)
-	signal.Notify(sig, syscall.SIGINT, syscall.SIGTERM)
+	if all := heeded(syscall.SIGINT, syscall.SIGTERM); len(all) > 0 { // none would mean all
+		signal.Notify(sig, all...)
+	}
 	defer signal.Stop(sig)
 	go a.passOn(ctx, name, sig, giveUp)
 
@@ -96,7 +98,7 @@ func (a *app) passOn(ctx context.Context, name string, sig <-chan os.Signal, giv
 			if s == syscall.SIGINT && !interrupted {
 				interrupted = true
 				go func() {
-					a.complain(a.with(ctx, a.dial, func(c *hob.Client) error {
+					a.complain(ctx, a.with(ctx, a.dial, func(c *hob.Client) error {
 						_, err := api.ServiceKill.Call(ctx, c, api.KillParams{Name: name, Signal: "INT", Group: true})
 						return err
 					}))
@@ -111,16 +113,16 @@ func (a *app) passOn(ctx context.Context, name string, sig <-chan os.Signal, giv
 				if isUnreachable(err) {
 					giveUp(err)
 				} else {
-					a.complain(err)
+					a.complain(ctx, err)
 				}
 			}()
 		}
 	}
 }
 
-// complain is about what failed besides. A service that has ended needs no signal any more.
-func (a *app) complain(err error) {
-	if err != nil && !errors.Is(err, context.Canceled) && !isCode(err, api.CodeNotRunning) && !isCode(err, api.CodeNoSuchService) {
+// complain is about what failed besides, until ctx ends. A service that has ended needs no signal any more.
+func (a *app) complain(ctx context.Context, err error) {
+	if err != nil && ctx.Err() == nil && !isCode(err, api.CodeNotRunning) && !isCode(err, api.CodeNoSuchService) {
 		a.words("hob: %v", err)
 	}
 }
