@@ -131,19 +131,6 @@ func TestALostLeaseIsTold(t *testing.T) {
 	require.Equal(t, 7, f.wait())
 }
 
-// TestDownForgetsAlsoWithoutADaemon: what was run by hand, as with one.
-func TestDownForgetsAlsoWithoutADaemon(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	w.ok("run", "web", "--", "sleep", "1000")
-	w.ok("stop", "web")
-	w.ok("daemon", "stop")
-	w.ok("down")
-	require.Empty(t, w.list())
-	require.Equal(t, "absent", w.doc(3, "daemon", "status").Daemon.State)
-	require.Equal(t, "hob: nothing is running\n", "hob: "+w.ok("down").stderr)
-}
-
 // TestTimeoutsSayWhatWasNotDone: not only that time is up.
 func TestTimeoutsSayWhatWasNotDone(t *testing.T) {
 	t.Parallel()

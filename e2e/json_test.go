@@ -29,7 +29,7 @@ var (
 	exitKeys     = keys{always: strings.Fields("code signal at")}
 	factKeys     = keys{always: strings.Fields("name value ok"), maybe: []string{"hint"}}
 	errorKeys    = keys{always: strings.Fields("code message"), maybe: []string{"hint"}}
-	lineKeys     = keys{always: strings.Fields("v time service line")}
+	lineKeys     = keys{always: strings.Fields("v time service line"), maybe: []string{"partial"}}
 	markKeys     = keys{always: strings.Fields("segment offset")}
 )
 

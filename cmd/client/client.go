@@ -41,7 +41,7 @@ type app struct {
 	flags
 	began      time.Time
 	called     string // the verb, and what it was called for
-	understood bool // the arguments were, so an error is not about how they were typed
+	understood bool   // the arguments were, so an error is not about how they were typed
 
 	notify func(method string, params json.RawMessage) // takes what hobd tells besides answers; may be nil
 }

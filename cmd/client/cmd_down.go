@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -20,18 +19,11 @@ func (a *app) cmdDown() *cobra.Command {
 func (a *app) down(ctx context.Context) error {
 	var d downed
 	for try := 1; ; try++ {
-		n := need(!a.noSpawn && a.someAdHoc()) // which only a daemon can forget
-		err := a.reach(ctx, nil, n, func(c *hob.Client, _ []service.Status) error { return a.downWith(ctx, c, &d) })
+		err := a.reach(ctx, nil, ifRunning, func(c *hob.Client, _ []service.Status) error { return a.downWith(ctx, c, &d) })
 		if !isCode(err, codeLost) || try == drainTries {
 			return err
 		}
 	}
-}
-
-// someAdHoc reports whether a service is on disk that is in no file.
-func (a *app) someAdHoc() bool {
-	_, disk, err := a.disk()
-	return err == nil && slices.ContainsFunc(disk, func(st service.Status) bool { return st.Source == service.SourceRun })
 }
 
 // downed is what a down has done so far.
