@@ -150,6 +150,8 @@ func TestWhatCanNotBeStopped(t *testing.T) {
 	_, err := fmt.Sscan(w.read("child"), &child)
 	require.NoError(t, err)
 	pids["shell"] = child // the shell itself ends
+	w.ok("run", "adhoc", "--", "sleep", "1000")
+	pids["adhoc"] = w.list()["adhoc"].Pid
 	for _, pid := range pids {
 		g.take(pid)
 	}
@@ -161,6 +163,12 @@ func TestWhatCanNotBeStopped(t *testing.T) {
 		require.Equal(t, "failed", s.State)
 		require.Contains(t, s.Why, "can't be stopped")
 	}
+	e := w.failure(1, "down", unhurried)
+	for _, pid := range pids {
+		require.Contains(t, e.Message, fmt.Sprintf("pid %d (sleep, state D) left after SIGKILL", pid))
+	}
+	require.NotContains(t, e.Message, "\n")
+	require.Len(t, w.list(), 3, "neither is forgotten")
 	g.set("freezer.state", "THAWED")
 	for name := range pids {
 		var s api.Service

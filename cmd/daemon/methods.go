@@ -109,6 +109,8 @@ func coded(err error) error {
 		e.Code = api.CodeNotRunning
 	case errors.Is(err, supervisor.ErrClosed):
 		e.Code = api.CodeDraining
+	case strings.Contains(e.Message, "\n"): // errors.Join
+		e.Code, e.Message = api.CodeFailed, strings.ReplaceAll(e.Message, "\n", "; ")
 	default:
 		return err
 	}
@@ -253,8 +255,12 @@ func told[P, R any](ctx context.Context, r *hob.Request, do func(context.Context
 }
 
 func (d *daemon) projectDown(context.Context, api.None) (api.DownResult, error) {
+	stopped, err := d.sup.StopAll(context.Background(), false)
+	if err != nil {
+		return api.DownResult{}, err
+	}
 	// What had to be killed is known until a service is forgotten.
-	r := api.DownResult{Services: d.documents(d.sup.StopAll(context.Background(), false), nil)}
-	d.sup.StopAll(context.Background(), true)
-	return r, nil
+	r := api.DownResult{Services: d.documents(stopped, nil)}
+	_, err = d.sup.StopAll(context.Background(), true)
+	return r, err
 }

@@ -27,6 +27,9 @@ type segment struct {
 	dir    *os.File
 	number int
 	file   *os.File
+	dev    uint64 // of the file, as its name
+	ino    uint64
+	name   string
 	offset int64 // where the next byte goes; the size of the file
 	limit  int64 // where it ends, line or not; 0 until it has reached Max
 	index  *index
@@ -59,7 +62,7 @@ func openSegment(dir *os.File, number int) (*segment, error) {
 	if err == nil && made {
 		file, st, err = openRegular(dir, segmentName(number), unix.O_RDWR|unix.O_CREAT)
 	}
-	s := &segment{dir: dir, number: number, file: file, offset: st.Size, index: x}
+	s := &segment{dir: dir, number: number, file: file, dev: uint64(st.Dev), ino: st.Ino, name: segmentName(number), offset: st.Size, index: x}
 	if err != nil {
 		s.close()
 		return nil, err
@@ -90,13 +93,15 @@ func (s *segment) take(fifo, limit int) moved {
 
 // verify follows what people do to a log that is being written: "> 00000001.log" empties
 // it, and without this the next write would leave a hole of NULs as long as the old log;
-// "rm *.log" removes it, and everything later would go where nobody sees it.
+// "rm *.log" removes it, "mv" gives it another name, and everything later would go where
+// nobody sees it. Where the directory is gone, too, the error wraps fs.ErrNotExist.
 func (s *segment) verify() error {
 	var st unix.Stat_t
-	if err := unix.Fstat(int(s.file.Fd()), &st); err != nil {
+	err := unix.Fstatat(int(s.dir.Fd()), s.name, &st, unix.AT_SYMLINK_NOFOLLOW)
+	if err != nil && err != unix.ENOENT {
 		return fmt.Errorf("stat log file %s: %w", s.file.Name(), err)
 	}
-	if st.Nlink == 0 {
+	if err != nil || st.Ino != s.ino || uint64(st.Dev) != s.dev {
 		return s.replace(s.number + 1)
 	}
 	if st.Size == s.offset {

@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -90,6 +92,26 @@ func (w *Writer) Remake() error {
 	if err := os.MkdirAll(w.path, 0o700); err != nil {
 		return fmt.Errorf("make log directory: %w", err)
 	}
+	return w.moveTo()
+}
+
+// verify is that of the segment, and makes the log's directory again, and the one that it is in. Beyond that it is
+// the owner of what was removed who knows what to do. The caller holds mu.
+func (w *Writer) verify() error {
+	err := w.segment.verify()
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, dir := range []string{filepath.Dir(w.path), w.path} {
+		if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+			return fmt.Errorf("make log directory: %w", err)
+		}
+	}
+	return w.moveTo()
+}
+
+// moveTo goes on in the directory that is there now. The caller holds mu.
+func (w *Writer) moveTo() error {
 	dir, err := openDir(nil, w.path)
 	if err != nil {
 		return err
@@ -208,7 +230,7 @@ func (w *Writer) step() moved {
 }
 
 func (w *Writer) move() moved {
-	if err := w.segment.verify(); err != nil {
+	if err := w.verify(); err != nil {
 		lost, fifoErr := discard(w.fifo.fd, chunk)
 		return moved{lost: lost, segmentErr: err, fifoErr: fifoErr}
 	}

@@ -74,18 +74,17 @@ func (s *Supervisor) closure(name string) []service.Need {
 // End is StopAll for good: nothing is started any more, whoever asks for it, or has asked.
 func (s *Supervisor) End(ctx context.Context) {
 	s.ending.Store(true)
-	s.StopAll(ctx, false)
+	_, _ = s.StopAll(ctx, false) // which has said what is left
 }
 
 // StopAll stops every service, each when nothing runs any more that needs it, and at once where there
 // is no such order. It waits until nothing of any is left; when ctx ends there is no more grace. With
-// forget the ad-hoc ones are forgotten, their logs kept.
-func (s *Supervisor) StopAll(ctx context.Context, forget bool) []service.Status {
-	all, _ := s.stopInOrder(s.services(), func(v *svc) (service.Status, error) {
+// forget the ad-hoc ones are forgotten, their logs kept; not one that can't be stopped, of which the error tells.
+func (s *Supervisor) StopAll(ctx context.Context, forget bool) ([]service.Status, error) {
+	return s.stopInOrder(s.services(), func(v *svc) (service.Status, error) {
 		defer v.send(event{kind: evLetGo})
-		return s.stopOne(ctx, v, forget), nil
+		return s.stopOne(ctx, v, forget)
 	})
-	return all
 }
 
 // stopInOrder calls stop for each once it has returned for all that need it.
@@ -120,15 +119,16 @@ func (s *Supervisor) stopInOrder(some []*svc, stop func(*svc) (service.Status, e
 	return out, errors.Join(errs...)
 }
 
-func (s *Supervisor) stopOne(ctx context.Context, v *svc, forget bool) service.Status {
+func (s *Supervisor) stopOne(ctx context.Context, v *svc, forget bool) (service.Status, error) {
 	st, err := v.stop(ctx)
 	if err != nil {
 		s.o.Log.Error("stop", "service", v.name, "err", err)
+		return st, err
 	}
 	if forget && st.Source == service.SourceRun && !st.State.Alive() {
 		if err := v.remove(false); err != nil {
 			s.o.Log.Error("forget", "service", v.name, "err", err)
 		}
 	}
-	return st
+	return st, nil
 }

@@ -85,7 +85,9 @@ func TestStopAllEndsOnCircles(t *testing.T) {
 		for _, v := range s.all {
 			go v.loop()
 		}
-		require.Len(t, s.StopAll(t.Context(), false), len(graph), name)
+		stopped, err := s.StopAll(t.Context(), false)
+		require.NoError(t, err)
+		require.Len(t, stopped, len(graph), name)
 		s.Close()
 	}
 }
