@@ -239,3 +239,37 @@ func TestDaemonLogShowsItsEnd(t *testing.T) {
 	_, stdout, _ = p.hob("daemon", "log", "-n", "0")
 	require.Empty(t, stdout)
 }
+
+// TestDaemonLogGoesOnWhereItIsEmptied: "> hobd.log", as people do with a log.
+func TestDaemonLogGoesOnWhereItIsEmptied(t *testing.T) {
+	p := newProject(t)
+	p.makeDir()
+	path := p.inst.Path(instance.DaemonLog)
+	require.NoError(t, os.WriteFile(path, []byte("one\nhalf a li"), 0o600))
+	out := &buffer{}
+	a := &app{stdout: out, stderr: out}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- a.daemonLog(ctx, 10, true) }()
+	p.eventually(out, "one\nhalf a li\n")
+	require.NoError(t, os.Truncate(path, 0))
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+	require.NoError(t, err)
+	defer f.Close()
+	_, err = f.WriteString("two\n")
+	require.NoError(t, err)
+	p.eventually(out, "one\nhalf a li\ntwo\n")
+	cancel()
+	require.ErrorIs(t, <-ended, context.Canceled)
+}
+
+// TestValueOfAFlagIsNoFlag: what looks like --json after -g is what to look for.
+func TestValueOfAFlagIsNoFlag(t *testing.T) {
+	p := newProject(t)
+	p.log("web").say("with --json\nwithout\n")
+	_, stdout, _ := p.hob("logs", "-g", "--json", "web")
+	require.Equal(t, "with --json\n", stdout)
+	code, stdout, _ := p.hob("logs", "--nonsense", "--json")
+	require.Equal(t, exitUsage, code)
+	require.Contains(t, stdout, `"code":"usage"`)
+}

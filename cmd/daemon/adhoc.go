@@ -56,5 +56,8 @@ func (d *daemon) listen(p api.RunParams) (l service.Listen, err error) {
 	if err == nil && p.To != "" {
 		l.To, err = service.ParseAddress(p.To, p.Dir)
 	}
+	if err == nil && p.To != "" && l.To.LeadsTo(l.Address) {
+		err = fmt.Errorf("forward to %s: it is where hobd listens itself", l.To)
+	}
 	return l, err
 }

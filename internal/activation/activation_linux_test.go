@@ -275,6 +275,33 @@ func TestAcceptNeverWaits(t *testing.T) {
 	})
 }
 
+// TestWithoutDescriptorsAConnectionWaits: also where there is one, and two are needed.
+func TestWithoutDescriptorsAConnectionWaits(t *testing.T) {
+	s := listen(t, [2]string{"unix", t.TempDir() + "/web.sock"})
+	mine := dial(t, s)
+	var was unix.Rlimit
+	require.NoError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &was))
+	free, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 0)
+	require.NoError(t, err)
+	require.NoError(t, unix.Close(free))
+	for n := range 2 {
+		few := unix.Rlimit{Cur: uint64(free + n), Max: was.Max} // the lowest free one, or none
+		require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &few))
+		conn, err := s.Accept()
+		require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &was))
+		require.ErrorIs(t, err, unix.EMFILE, "%d", n)
+		require.Nil(t, conn)
+	}
+	conn, err := s.Accept()
+	require.NoError(t, err)
+	defer conn.Close()
+	require.NoError(t, mine.SetDeadline(time.Now().Add(patience)))
+	_, err = conn.Write([]byte("x"))
+	require.NoError(t, err)
+	_, err = mine.Read(make([]byte, 1))
+	require.NoError(t, err)
+}
+
 // TestPollerTellsOncePerArm: when a connection comes, at once if one waits, and not after Disarm.
 func TestPollerTellsOncePerArm(t *testing.T) {
 	p, err := NewPoller()

@@ -148,13 +148,20 @@ func (s *Socket) Duplicate() (f *os.File, err error) {
 }
 
 // Accept takes a connection that waits, and does not wait for one: then the error is ErrNone. It is for a socket that is
-// handed to nobody: what somebody else accepts between a look and accept(2) would make it block. The caller closes the connection.
+// handed to nobody: what somebody else accepts between a look and accept(2) would make it block. Without descriptors the connection
+// goes on waiting, and the error is EMFILE or ENFILE. The caller closes the connection.
 func (s *Socket) Accept() (conn net.Conn, err error) {
 	err = s.with(func(fd int) error {
 		if !readable(fd) {
 			return ErrNone
 		}
+		// A net.Conn takes another descriptor: one is kept free for it, because what was accepted can't be given back.
+		spare, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
 		nfd, err := accept(fd)
+		unix.Close(spare)
 		if err != nil {
 			return err
 		}

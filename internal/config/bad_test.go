@@ -343,6 +343,8 @@ var bad = []struct{ what, file, want string }{
 			`hint: use http, notify or log; or leave ready out`},
 	{"a proxy to itself", web + `listen = { addr = "h:1", proxy = true, to = "h:1" }`,
 		`hob.toml:3:45: service "web": listen.to: it is where hobd listens itself`},
+	{"a proxy to itself by another name", web + `listen = { addr = "0.0.0.0:1", proxy = true, to = "localhost:1" }`,
+		`hob.toml:3:51: service "web": listen.to: it is where hobd listens itself`},
 	{"two at one address", "services.a = { run = \"a\", listen = \"unix:x\" }\nservices.b = { run = \"a\", listen = \"unix:./x\" }\n",
 		`hob.toml:2:36: service "b": listen: "unix:./x" is where service "a" listens`},
 	{"listen to without proxy", web + `listen = { addr = "h:1", to = "h:2" }`,

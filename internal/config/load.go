@@ -120,11 +120,11 @@ func (t *serviceTable) checkListen(d *decoding) {
 	}
 	d.checkAddress(at.Addr, s.sub("listen"))
 	d.checkAddress(at.To, s.sub("listen.to"))
-	if t.Ready.TCP.v != "" && t.Ready.TCP.v == at.Addr.v.Addr {
+	if t.Ready.TCP.v != "" && (service.Address{Network: "tcp", Addr: t.Ready.TCP.v}).LeadsTo(at.Addr.v) {
 		d.hintf(t.Ready.TCP.n, s.sub("ready.tcp"), "use http, notify or log; or leave ready out",
 			"%s is the address of listen, which accepts before the service is there", quoted(t.Ready.TCP.v))
 	}
-	if at.To.v.Network != "" && at.To.v == at.Addr.v {
+	if at.To.v.Network != "" && at.To.v.LeadsTo(at.Addr.v) {
 		d.errorf(at.To.n, s.sub("listen.to"), "it is where hobd listens itself")
 	}
 	if at.To.given() && !at.Proxy.v {

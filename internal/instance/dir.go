@@ -117,7 +117,27 @@ func ReadFile(dir *os.File, name string, max int64) ([]byte, error) {
 	if fi.Size() > max {
 		return nil, &fs.PathError{Op: "read", Path: path, Err: fmt.Errorf("%d bytes, more than %d", fi.Size(), max)}
 	}
-	return io.ReadAll(io.LimitReader(f, max))
+	return readWhole(f, fi, max)
+}
+
+// readWhole reads a file that was fi. It is one read(2), and another one where the file has changed since: what is written by Rewrite
+// twice meanwhile must not be read half as it was and half as it is. Who writes all the time does not hold a reader up.
+func readWhole(f *os.File, fi fs.FileInfo, max int64) ([]byte, error) {
+	for try := 1; ; try++ {
+		buf := make([]byte, min(fi.Size()+1, max))
+		n, err := f.ReadAt(buf, 0)
+		if err != nil && err != io.EOF {
+			return nil, err
+		}
+		now, err := f.Stat()
+		if err != nil {
+			return nil, err
+		}
+		if now.Size() == fi.Size() && now.ModTime().Equal(fi.ModTime()) || int64(n) == max || try == 10 {
+			return buf[:n], nil
+		}
+		fi = now
+	}
 }
 
 // HasFile reports that name below the open directory is a regular file of this many bytes.

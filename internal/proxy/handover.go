@@ -110,15 +110,19 @@ func (p *Proxy) Take(given Link, refused func(error)) error {
 	if err == nil {
 		err = serr
 	}
-	if err != nil {
-		return err
+	var a, b stream
+	if err == nil {
+		a, err = streamOf(client)
 	}
-	a, err := streamOf(client)
-	if err != nil {
-		return err
+	if err == nil {
+		b, err = streamOf(service)
 	}
-	b, err := streamOf(service)
 	if err != nil {
+		for _, c := range []net.Conn{client, service} {
+			if c != nil {
+				c.Close()
+			}
+		}
 		return err
 	}
 	l := newLink(client)

@@ -132,6 +132,26 @@ func TestLineOfThisRunOnly(t *testing.T) {
 	require.NoError(t, wait(t, service.Readiness{Log: "^ready$"}, Target{Log: log, From: from}))
 }
 
+// TestLineThatComesInParts: a prompt is looked at before it has its end, and again with what follows.
+func TestLineThatComesInParts(t *testing.T) {
+	t.Parallel()
+	_, log, out := logOf(t)
+	_, err := out.WriteString("Starting ... ")
+	require.NoError(t, err)
+	require.NoError(t, wait(t, service.Readiness{Log: "Starting"}, Target{Log: log}))
+	r, err := servicelog.NewReader(log)
+	require.NoError(t, err)
+	defer r.Close()
+	ready := make(chan error, 1)
+	go func() { ready <- wait(t, service.Readiness{Log: "^Starting.*done$"}, Target{Log: log}) }()
+	part, err := r.Follow(t.Context()) // it has seen the silence that makes a part
+	require.NoError(t, err)
+	require.True(t, part.Partial)
+	_, err = out.WriteString("done\n")
+	require.NoError(t, err)
+	require.NoError(t, <-ready)
+}
+
 func TestNewlineOnTheDescriptor(t *testing.T) {
 	t.Parallel()
 	for text, ready := range map[string]bool{"\n": true, "ok\nmore": true, "ok": false, "": false} {

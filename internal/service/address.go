@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -22,6 +23,40 @@ func (a Address) String() string {
 		return "unix:" + a.Addr
 	}
 	return a.Addr
+}
+
+// LeadsTo reports whether a connection to a may come to who listens on other, as far as the two say without a look
+// into hosts(5).
+func (a Address) LeadsTo(other Address) bool {
+	if a.Network != "tcp" || other.Network != "tcp" {
+		return a == other
+	}
+	host, port, err := net.SplitHostPort(a.Addr)
+	otherHost, otherPort, otherErr := net.SplitHostPort(other.Addr)
+	if err != nil || otherErr != nil || port != otherPort {
+		return false
+	}
+	if strings.EqualFold(host, otherHost) {
+		return true
+	}
+	every := net.ParseIP(otherHost).IsUnspecified()
+	for _, ip := range onThisHost(host) {
+		if every || slices.ContainsFunc(onThisHost(otherHost), ip.Equal) {
+			return true
+		}
+	}
+	return false
+}
+
+// onThisHost gives the addresses of a host that is this one by its name or number. To connect to 0.0.0.0 is to connect to 127.0.0.1, ip(7).
+func onThisHost(host string) []net.IP {
+	switch ip := net.ParseIP(host); {
+	case strings.EqualFold(host, "localhost"), ip.IsUnspecified():
+		return []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}
+	case ip.IsLoopback():
+		return []net.IP{ip}
+	}
+	return nil
 }
 
 // Listen is a socket that hobd holds for a service. The zero value is none.

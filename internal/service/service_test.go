@@ -61,6 +61,27 @@ func TestCheckArgs(t *testing.T) {
 	}
 }
 
+func TestAddressLeadsTo(t *testing.T) {
+	tcp := func(addr string) Address { return Address{Network: "tcp", Addr: addr} }
+	for _, c := range []struct {
+		to, at string
+		want   bool
+	}{
+		{"h:1", "h:1", true}, {"h:1", "H:1", true}, {"h:1", "h:2", false}, {"h:1", "other:1", false},
+		{"127.0.0.1:1", "127.0.0.1:1", true}, {"127.0.0.1:1", "127.0.0.2:1", false}, {"127.0.0.2:1", "0.0.0.0:1", true},
+		{"localhost:1", "127.0.0.1:1", true}, {"127.0.0.1:1", "localhost:1", true}, {"localhost:1", "[::1]:1", true},
+		{"localhost:1", "0.0.0.0:1", true}, {"localhost:1", "[::]:1", true}, {"0.0.0.0:1", "127.0.0.1:1", true}, {"0.0.0.0:1", "127.0.0.2:1", false},
+		{"10.1.2.3:1", "127.0.0.1:1", false}, {"10.1.2.3:1", "10.1.2.3:1", true}, {"127.0.0.1:1", "10.1.2.3:1", false},
+		{"nonsense", "127.0.0.1:1", false},
+	} {
+		require.Equal(t, c.want, tcp(c.to).LeadsTo(tcp(c.at)), "%+v", c)
+	}
+	unix := Address{Network: "unix", Addr: "/a"}
+	require.True(t, unix.LeadsTo(unix))
+	require.False(t, unix.LeadsTo(Address{Network: "unix", Addr: "/b"}))
+	require.False(t, unix.LeadsTo(tcp("h:1")))
+}
+
 func TestSameIsArgvAndDirectory(t *testing.T) {
 	s := Spec{Name: "web", Cmd: []string{"a", "b"}, Dir: "/d", Env: []string{"A=1"}}
 	require.True(t, s.Same(Spec{Name: "other", Cmd: []string{"a", "b"}, Dir: "/d", Env: []string{"A=2"}}))
