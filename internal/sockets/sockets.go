@@ -1,7 +1,7 @@
 // Package sockets tells which process listens on a TCP address. It looks at what the kernel shows to everybody,
 // and at the descriptors of those processes that the caller may look at.
 //
-// It never connects, binds or closes anything.
+// It never connects to anything, and never closes what is not its own.
 package sockets
 
 import (
