@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
 
@@ -61,4 +62,39 @@ func TestRemovedOrStarted(t *testing.T) {
 	other := <-next
 	require.NotSame(t, v, other)
 	other.close()
+}
+
+// busyStore writes when it is told to.
+type busyStore struct {
+	nowhere
+	write chan struct{}
+}
+
+func (d busyStore) Save(service.Status) error {
+	<-d.write
+	return nil
+}
+
+// TestTwoRemoveOne: only one of them does, and the other one waits for that; also where both have come before its goroutine had ended.
+func TestTwoRemoveOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := testSupervisor(t)
+		store := busyStore{write: make(chan struct{})}
+		s.o.Store = store
+		v := s.with(map[string][]string{"web": nil}).all["web"]
+		go v.loop()
+		go v.send(event{kind: evSpec, spec: &service.Spec{Name: "web"}})
+		synctest.Wait()
+		removed := make(chan error, 2)
+		for range cap(removed) {
+			go func() { removed <- v.remove(false) }()
+		}
+		synctest.Wait()
+		close(store.write)
+		for range cap(removed) {
+			require.NoError(t, <-removed)
+		}
+		_, err := s.get("web")
+		require.ErrorIs(t, err, ErrNoSuchService)
+	})
 }

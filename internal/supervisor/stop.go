@@ -187,10 +187,15 @@ func (v *svc) stopForGood(event) {
 }
 
 // remove forgets the service, with or without its log. One that somebody has started meanwhile is not removed; nobody starts it any more, or
-// another one of its name, before its files are gone.
+// another one of its name, before its files are gone. Who comes second waits for the one who does it.
 func (v *svc) remove(log bool) error {
 	over := false
-	if !v.send(event{kind: evLetGo, over: &over}) || !over {
+	switch sent := v.send(event{kind: evLetGo, over: &over}); {
+	case sent && over:
+	case v.over.Load():
+		<-v.removed
+		return nil
+	default:
 		return fmt.Errorf("service %q: %w but %s; stop it first", v.name, ErrBusy, v.status().State)
 	}
 	defer close(v.removed)

@@ -172,7 +172,7 @@ func (v *svc) classify(ev event) event {
 		e := v.proc.Exit()
 		ev.kind = v.classifyExit(e.Known && e.Code == 0 && e.Signal == 0)
 	case evLetGo:
-		if ev.over != nil && table[v.st.State][evLetGo].do != nil {
+		if ev.over != nil && !v.over.Load() && table[v.st.State][evLetGo].do != nil {
 			*ev.over = true
 			v.over.Store(true)
 		}

@@ -98,7 +98,7 @@ type event struct {
 	by         *checker        // with evChecked, evSick and evWell
 	since      time.Time       // with evChecked: when it was begun
 	text       string          // with evStatus, and with the starts that something is missing for
-	over       *bool           // with evLetGo: set when the service is down, and then it is never started again; may be nil
+	over       *bool           // with evLetGo: set when the service is down, and then it is never started again; only for the first who asks; may be nil
 	killed     []int           // with evGone
 	err        error           // with evStuck, evUnready and evSick
 	done       chan struct{}   // closed when the event was dealt with; may be nil
