@@ -197,6 +197,30 @@ func TestRestartOutlivesTheDaemon(t *testing.T) {
 	}
 }
 
+// TestTheRestOfARunIsEndedAside: what a crashed run has left may take its whole grace, and hobd goes on meanwhile: it can be upgraded, the service be
+// stopped, and the grace be cut. Then nothing is left of it, and no other run has begun.
+func TestTheRestOfARunIsEndedAside(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t).as(1)
+	w.toml("[services.web]\nrun = ['sh', '-c', " + strconv.Quote("(trap '' TERM; while :; do sleep 0.05; done) & sleep 0.4; exit 1") + "]\nstop.timeout = '10m'\n")
+	w.ok("up")
+	w.eventually("the rest is being ended", func() bool { return w.list()["web"].State == "stopping" })
+	w.as(2).ok("daemon", "upgrade")
+	require.Equal(t, "stopping", w.list()["web"].State)
+	stop := w.follow("stop", "web")
+	w.eventually("nobody wants it any more", func() bool { return w.list()["web"].Want == "down" })
+	pid := w.pid()
+	w.kill(pid, syscall.SIGTERM)
+	w.eventually("hobd is leaving", func() bool { return strings.Contains(w.daemonLog(), "msg=stopping") })
+	w.kill(pid, syscall.SIGTERM)
+	w.eventually("hobd has gone", func() bool { return !running(pid) })
+	stop.wait()
+	require.Empty(t, w.marked("web"), w.daemonLog())
+	s := w.list()["web"]
+	require.Equal(t, "stopped", s.State)
+	require.Equal(t, 1, s.Generation)
+}
+
 // TestDaemonStopIsTheEnd: a service that was being restarted is not started by a hobd that leaves, nor is one that somebody wants to run just then.
 func TestDaemonStopIsTheEnd(t *testing.T) {
 	t.Parallel()

@@ -182,7 +182,7 @@ end_live:
     od;
 
 spawn:
-    /*@ supervisor.svc.spawn */ /*@ supervisor.svc.exec */ /*@ supervisor.svc.clear */
+    /*@ supervisor.svc.spawn */ /*@ supervisor.svc.exec */ /*@ supervisor.svc.endRest */
 #ifndef BAD_NO_SERVICE_LOCK
     /*@ supervisor.svc.takeLock */
     atomic {

@@ -50,8 +50,12 @@ func (v *svc) respec(ev event) {
 }
 
 // spawn starts a run. The state goes to disk before the fork and again after it: whatever dies in
-// between, the next daemon knows what to look for.
+// between, the next daemon knows what to look for. What is left of the last run ends first, so that there are never two copies of anything.
 func (v *svc) spawn(ev event) {
+	if v.proc != nil {
+		v.endRest(ev)
+		return
+	}
 	again := ev.patient && !ev.demand && v.st.Exit != nil // not the end of somebody's wait for a need
 	if v.accept(ev); again {
 		v.st.Restarts++
@@ -63,9 +67,18 @@ func (v *svc) spawn(ev event) {
 	v.st.Parking = false
 	v.front.fresh() // a start that comes to nothing is not productive because the last run was
 	if err := v.exec(); err != nil {
-		v.outlived = v.proc != nil // of the last run
 		v.notStarted(err)
 	}
+}
+
+// endRest ends what is left of the last run, aside, and the start follows.
+func (v *svc) endRest(ev event) {
+	if ev.auto && !ev.patient { // it is somebody's who has waited for a need, and stays his
+		ev.auto, ev.trial = false, v.trial
+	}
+	v.st.State = service.Stopping
+	v.startAgain(ev)
+	v.endTree()
 }
 
 // notStarted is a run that came to nothing. What may be another's doing is tried again, as if it had
@@ -104,9 +117,6 @@ func (v *svc) mark() string {
 }
 
 func (v *svc) exec() error {
-	if err := v.clear(); err != nil {
-		return err
-	}
 	path, err := process.LookPath(v.st.Cmd[0], v.st.Dir, v.st.Env)
 	if err != nil {
 		return err
@@ -307,20 +317,6 @@ func (v *svc) release() {
 	if v.sup.adopted.Load() { // see Supervisor.Reap
 		v.sup.reaper.Reap()
 	}
-}
-
-// clear ends what is left of the last run before the next one begins, so that there are never
-// two copies of anything.
-func (v *svc) clear() error {
-	if v.proc == nil {
-		return nil
-	}
-	_, err := v.proc.Terminate(context.Background(), process.Stop{Signal: v.st.Stop.Signal, Grace: v.st.Stop.Timeout, Holders: v.holders()})
-	if err != nil {
-		return fmt.Errorf("end what is left of the last run: %w", err)
-	}
-	v.release()
-	return nil
 }
 
 // lockPatience is how long a service's lock may be held by nobody who is seen: a process that is about to end has closed its descriptors for those who
