@@ -209,6 +209,13 @@ func (cs *connections) list() map[*ipc.Conn]peer {
 	return all
 }
 
+// who tells who c is, as far as it has said that by now.
+func (cs *connections) who(c *ipc.Conn) peer {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	return cs.peers[c]
+}
+
 // needed reports that there is a lease or a call, or was since the last time, or somebody who is about to speak.
 func (cs *connections) needed() bool {
 	cs.mu.Lock()

@@ -69,15 +69,29 @@ func (s *server) quiesce(ctx context.Context) (*heritage, map[string]*os.File, e
 	if err := s.noneOwn(ctx, all); err != nil {
 		return nil, files, err
 	}
+	failed := s.suspend(ctx, all, h, files)
+	if failed == nil {
+		failed = s.noneOwn(ctx, s.conns.list()) // one may just have said hello
+	}
+	if failed != nil {
+		if names := s.conns.waiting(); errors.Is(failed, context.DeadlineExceeded) && len(names) > 0 {
+			failed = s.inUse("another version", names)
+		}
+		return nil, files, failed
+	}
+	return h, files, s.keepPlace(h, files)
+}
+
+// suspend adds connections to h and files, between two requests each: whoever was about to say hello, and who he is, has been heard.
+func (s *server) suspend(ctx context.Context, all map[*ipc.Conn]peer, h *heritage, files map[string]*os.File) (failed error) {
 	for c := range all {
 		c.Hush()
 	}
 	close(s.yielding())
 	var wg sync.WaitGroup
 	var mu sync.Mutex // guards h, files, failed
-	var failed error
 	n := 0
-	for c, p := range all {
+	for c := range all {
 		n++
 		name := connPrefix + strconv.Itoa(n)
 		wg.Go(func() {
@@ -90,23 +104,14 @@ func (s *server) quiesce(ctx context.Context) (*heritage, map[string]*os.File, e
 			defer mu.Unlock()
 			switch {
 			case err == nil:
-				h.Conns[name], files[name] = left{p, at}, f
+				h.Conns[name], files[name] = left{s.conns.who(c), at}, f
 			case !errors.Is(err, ipc.ErrClosed): // that one needs nothing any more
 				failed = err
 			}
 		})
 	}
 	wg.Wait()
-	if failed == nil {
-		failed = s.noneOwn(ctx, all) // one may just have said hello
-	}
-	if failed != nil {
-		if names := s.conns.waiting(); errors.Is(failed, context.DeadlineExceeded) && len(names) > 0 {
-			failed = s.inUse("another version", names)
-		}
-		return nil, files, failed
-	}
-	return h, files, s.keepPlace(h, files)
+	return failed
 }
 
 // noneOwn returns when nobody has a connection of the program's own protocol. The error names who has one. Who has closed his is waited for: what he
