@@ -410,6 +410,19 @@ func TestAFrozenServiceGoesOn(t *testing.T) {
 	require.Equal(t, pid, again)
 }
 
+// TestAnIdleStopSparesAcrossTheDaemonsDeath: the next hobd goes on with it, and cuts nobody short either who has come meanwhile.
+func TestAnIdleStopSparesAcrossTheDaemonsDeath(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	addr := freePort(t)
+	w.serve(strconv.Quote(addr), "50ms", "stop.timeout = '3s'", "-term", "ignore", "-slow", "5s")
+	w.ok("start", "web")
+	w.eventually("it is stopped for being idle", func() bool { return w.state() == "stopping" })
+	w.kill(w.pid(), syscall.SIGKILL)
+	_, err := ask("tcp", addr, "x")
+	require.NoError(t, err, w.daemonLog())
+}
+
 // TestWhoNeverAcceptsFails: a service that ends without taking the connection that waits is not started for ever. The
 // socket stays, and once the service is mended a start serves who waited.
 func TestWhoNeverAcceptsFails(t *testing.T) {

@@ -296,7 +296,7 @@ func (v *svc) following() bool { return v.st.Want == service.Up && (!v.st.Parkin
 // toFollow has the next hobd start the run, too, if this one does not come to it.
 func (v *svc) toFollow() { v.st.State, v.st.Parking, v.patient = service.Waiting, false, true }
 
-// resumeStop goes on with a stop that an earlier daemon began: because somebody asked for it, because
+// resumeStop goes on with a stop that an earlier daemon began: because somebody asked for it, because nobody needed the service, because
 // the run was not ready, or for another run to follow.
 func (v *svc) resumeStop() {
 	switch {
@@ -304,6 +304,10 @@ func (v *svc) resumeStop() {
 		v.unready = v.st.Why
 	case v.following():
 		v.again = &event{kind: evStart, auto: true}
+	}
+	if v.st.Parking {
+		v.endIdle(nil)
+		return
 	}
 	v.endTree()
 }

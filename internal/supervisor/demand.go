@@ -131,9 +131,15 @@ func (v *svc) park() bool {
 	}
 	v.st.State, v.st.Parking = service.Stopping, true
 	v.st.Why = fmt.Sprintf("idle for %v", v.st.Idle)
+	v.endIdle(frozen)
+	return true
+}
+
+// endIdle is endTree for a stop that nobody asked for, which must cut nobody short. frozen may be nil.
+func (v *svc) endIdle(frozen *process.Frozen) {
+	f := v.front
 	v.sparing.Store(true)
 	v.endTreeWith(process.Stop{Frozen: frozen, Spare: func() bool { return v.sparing.Load() && busy(f) }})
-	return true
 }
 
 // busy reports that somebody is being served. Connections that wait can go on waiting.
