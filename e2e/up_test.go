@@ -141,6 +141,32 @@ func TestWaitingServiceHearsOfNewNeeds(t *testing.T) {
 	require.Equal(t, "running", w.list()["web"].State)
 }
 
+// TestUpFailsNoOtherUp: who waits for a service goes on with that when somebody applies a file in which it needs more, or what it needed has gone.
+func TestUpFailsNoOtherUp(t *testing.T) {
+	t.Parallel()
+	for name, after := range map[string]string{
+		"a new need":   "[services.db]\nrun = ['sleep', '1000']\nready = { log = '^never$', timeout = '1h' }\n[services.cache]\nrun = ['sleep', '1000']\n[services.web]\nrun = ['sleep', '1000']\nneeds = ['db', 'cache']\n",
+		"another need": "[services.cache]\nrun = ['sleep', '1000']\nready = { log = '^never$', timeout = '1h' }\n[services.web]\nrun = ['sleep', '1000']\nneeds = ['cache']\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.toml("[services.db]\nrun = ['sleep', '1000']\nready = { log = '^never$', timeout = '1h' }\n[services.web]\nrun = ['sleep', '1000']\nneeds = ['db']\n")
+			first := w.follow("up", "web")
+			w.eventually("it waits", func() bool { return w.list()["web"].State == "waiting" })
+			w.toml(after)
+			w.ok("up", "--no-wait")
+			w.eventually("what it needs now is there", func() bool { return w.list()["cache"].Pid != 0 })
+			require.Equal(t, "waiting", w.list()["web"].State, w.daemonLog())
+			select {
+			case <-first.exited:
+				t.Error(first.stderr)
+			default:
+			}
+		})
+	}
+}
+
 // TestUpByNameStartsWhatItNeeds and nothing else.
 func TestUpByNameStartsWhatItNeeds(t *testing.T) {
 	t.Parallel()

@@ -52,16 +52,13 @@ func (s *Supervisor) apply(ctx context.Context, read func() (Plan, error)) (wait
 	if err := s.refused(p); err != nil {
 		return nil, p, err
 	}
-	if p.Whole {
-		s.dropOthers(ctx, p.Specs)
-	}
 	names := make([]string, len(p.Specs))
 	specs := make(map[string]*service.Spec, len(p.Specs))
 	for i := range p.Specs {
 		names[i], specs[p.Specs[i].Name] = p.Specs[i].Name, &p.Specs[i]
 	}
 	order := sorted(names, func(name string) []service.Need { return specs[name].Needs })
-	// All are known, with their new needs, before the first starts.
+	// All are known, with their new needs, before the first starts, or one ends that others have needed.
 	var stale []*svc
 	for _, name := range order {
 		v, restart, err := s.learn(*specs[name])
@@ -71,6 +68,9 @@ func (s *Supervisor) apply(ctx context.Context, read func() (Plan, error)) (wait
 		if restart {
 			stale = append(stale, v)
 		}
+	}
+	if p.Whole {
+		s.dropOthers(ctx, p.Specs)
 	}
 	s.replace(ctx, stale, func(v *svc) event {
 		return event{kind: evRestart, spec: v.specFor(*specs[v.name], p), lazy: true, hold: true, asked: slices.Contains(p.Start, v.name)}
@@ -95,6 +95,11 @@ func (s *Supervisor) apply(ctx context.Context, read func() (Plan, error)) (wait
 		}
 	}
 	atOnce(start, specs, func(v *svc) { v.send(event{kind: evStart, spec: v.specFor(*specs[v.name], p), lazy: true}) })
+	for _, name := range order {
+		if v, err := s.get(name); err == nil {
+			v.nudge() // what it waits for may be something else now, and is being started
+		}
+	}
 	return wait, p, nil
 }
 
@@ -166,7 +171,7 @@ func runsAs(have, want service.Spec) bool {
 	return have.Same(want) && slices.Equal(have.Set, want.Set) && have.Listen == want.Listen && have.TTY == want.TTY && have.Ready.Own == want.Ready.Own
 }
 
-// adjust takes other settings without another run.
+// adjust takes other settings without another run. Whoever says what it needs from now on has it look at that, once it is there.
 func (v *svc) adjust(ev event) {
 	spec := v.st.Spec
 	if ev.spec != nil {
@@ -179,9 +184,6 @@ func (v *svc) adjust(ev event) {
 	v.setSpec(spec)
 	if v.st.State == service.Idle {
 		v.rested()
-	}
-	if v.st.State == service.Waiting {
-		v.nudge() // what it needs may be something else now
 	}
 	v.lookLater()
 	v.keepChecking()
