@@ -5,6 +5,7 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -195,6 +196,83 @@ func TestRestartOutlivesTheDaemon(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestASocketIsEnough for a service on demand that a file was to be applied to, also where the next hobd does that, or the address was taken for a while: it
+// is not started for nobody.
+func TestASocketIsEnough(t *testing.T) {
+	t.Parallel()
+	idle := func(w *world) {
+		w.t.Helper()
+		w.eventually("it is at rest", func() bool {
+			s := w.list()["web"]
+			require.NotContains(w.t, []string{"starting", "running"}, s.State, w.daemonLog())
+			if s.State == "failed" { // its address was taken for too long
+				w.hob("up", "--no-wait")
+			}
+			return s.State == "idle"
+		})
+		require.Empty(w.t, w.marked("web"))
+	}
+	file := func(w *world, addr, run string) {
+		w.toml("[services.web]\nrun = ['sh', '-c', " + strconv.Quote(run) + "]\nlisten = '" + addr + "'\nidle = '1h'\nstop.timeout = '10m'\n")
+	}
+	killed := func(w *world, call *follower) {
+		was := w.pid()
+		w.kill(was, syscall.SIGKILL)
+		call.signal(syscall.SIGKILL)
+		w.back(was)
+		w.touch("gate")
+	}
+	t.Run("it is stopping", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		addr := freePort(t)
+		file(w, addr, dallying)
+		w.ok("up")
+		w.ok("start", "web")
+		file(w, addr, "exec sleep 1000")
+		call := w.follow("up")
+		w.eventually("it is stopping", func() bool { return w.list()["web"].State == "stopping" })
+		killed(w, call)
+		idle(w)
+	})
+	t.Run("it waits for others to stop", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		addr := freePort(t)
+		more := func(run string) {
+			text := w.read("hob.toml")
+			w.toml(text + "[services.db]\nrun = ['sh', '-c', " + strconv.Quote(run) + "]\nstop.timeout = '10m'\n")
+		}
+		file(w, addr, "exec sleep 1000")
+		more(dallying)
+		w.ok("up")
+		file(w, addr, "exec sleep 1001")
+		more("exec sleep 1001")
+		call := w.follow("up")
+		w.eventually("it waits", func() bool { return w.list()["web"].State == "waiting" && w.list()["db"].State == "stopping" })
+		killed(w, call)
+		idle(w)
+	})
+	t.Run("the address is taken", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		defer l.Close()
+		file(w, l.Addr().String(), "exec sleep 1000")
+		w.ok("up", "--no-wait")
+		w.eventually("it is to be tried again", func() bool {
+			s := w.list()["web"]
+			if s.State == "failed" {
+				w.hob("up", "--no-wait")
+			}
+			return s.State == "backoff"
+		})
+		l.Close()
+		idle(w)
+	})
 }
 
 // TestTheRestOfARunIsEndedAside: what a crashed run has left may take its whole grace, and hobd goes on meanwhile: it can be upgraded, the service be

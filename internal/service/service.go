@@ -239,6 +239,7 @@ type Status struct {
 
 	Held    bool    `json:"held,omitempty"`    // the socket of Listen is there
 	Parking bool    `json:"parking,omitempty"` // stopping because nobody needs it: idle comes next
+	Lazy    bool    `json:"lazy,omitempty"`    // with a start that is to come: if the service is on demand, its socket is enough
 	Backend Address `json:"backend,omitzero"`  // where this run listens by itself: that of a proxied service, and one that was found
 	Leases  []Lease `json:"leases,omitempty"`  // that last as long as a process
 }

@@ -35,9 +35,10 @@ func (s *Supervisor) Adopt(all []service.Status, files map[string]*os.File) erro
 			again := v.adopt(marked[v.mark()], files)
 			v.mind()
 			v.publish()
+			start := event{kind: evStart, auto: true, lazy: v.st.Lazy}
 			go v.loop()
 			if again {
-				v.post(event{kind: evStart, auto: true})
+				v.post(start)
 			}
 		})
 	}
@@ -303,7 +304,7 @@ func (v *svc) resumeStop() {
 	case v.notReady():
 		v.unready = v.st.Why
 	case v.following():
-		v.again = &event{kind: evStart, auto: true}
+		v.again = &event{kind: evStart, auto: true, lazy: v.st.Lazy}
 	}
 	if v.st.Parking {
 		v.endIdle(nil)

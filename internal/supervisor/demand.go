@@ -38,6 +38,7 @@ func (v *svc) rested() {
 	v.st.State, v.st.Pid, v.st.Start = service.Idle, 0, 0
 	if err := v.hold(); err != nil {
 		v.notStarted(err)
+		v.st.Lazy = true // what is tried again is that
 	}
 }
 

@@ -26,7 +26,7 @@ import (
 func (v *svc) accept(ev event) {
 	v.respec(ev)
 	v.st.Want, v.st.NextTry, v.st.Why, v.st.Boot = service.Up, time.Time{}, "", bootID()
-	v.held, v.patient = false, ev.patient
+	v.held, v.patient, v.st.Lazy = false, ev.patient, false
 	v.outcome(nil, nil, nil)
 	if !ev.auto {
 		v.st.Restarts, v.trial = 0, ev.trial

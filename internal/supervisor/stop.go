@@ -133,6 +133,7 @@ func (v *svc) startAgain(ev event) {
 // expect writes down what is to be started: whatever becomes of this process, it is.
 func (v *svc) expect(ev event) {
 	v.respec(ev)
+	v.st.Lazy = ev.lazy
 	v.unready, v.st.Want, v.st.Why, v.st.NextTry, v.st.Boot = "", service.Up, "", time.Time{}, bootID()
 }
 

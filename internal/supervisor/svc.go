@@ -90,7 +90,7 @@ func (v *svc) loop() {
 			}
 		case <-v.nudged:
 			if v.st.State == service.Waiting {
-				v.handle(event{kind: evNeeds, auto: true})
+				v.handle(event{kind: evNeeds, auto: true, lazy: v.st.Lazy})
 			}
 		case <-v.knocks:
 			v.front.armed = false
@@ -158,7 +158,7 @@ func (v *svc) classify(ev event) event {
 			ev.kind = kinds
 			return ev
 		}
-		ev.auto = true
+		ev.auto, ev.lazy = true, v.st.Lazy
 		return v.classifyStart(ev)
 	case evExit:
 		switch {
