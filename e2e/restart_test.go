@@ -198,6 +198,30 @@ func TestRestartOutlivesTheDaemon(t *testing.T) {
 	}
 }
 
+// TestANewNeedOutlivesTheDaemon: what a file needs in addition was never started, and the next hobd starts it where the one before did not come to that; so
+// what waits for it is, too.
+func TestANewNeedOutlivesTheDaemon(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.toml("[services.web]\nrun = ['sh', '-c', " + strconv.Quote(dallying) + "]\nstop.timeout = '10m'\n")
+	w.ok("up")
+	w.toml("[services]\nweb = { run = ['sleep', '1001'], needs = ['db'] }\ndb.run = ['sh', '-c', 'echo $FLAVOUR; exec sleep 1002']\n")
+	w.env = []string{"FLAVOUR=salt"}
+	call, was := w.follow("up"), w.pid()
+	w.eventually("it is stopping", func() bool { return w.list()["web"].State == "stopping" })
+	w.kill(was, syscall.SIGKILL)
+	call.signal(syscall.SIGKILL)
+	w.env = nil
+	w.back(was)
+	w.touch("gate")
+	w.eventually("both run", func() bool {
+		now := w.list()
+		return now["web"].State == "running" && now["db"].State == "running"
+	})
+	require.Equal(t, []string{"sleep", "1001"}, w.list()["web"].Cmd)
+	w.eventually("db says so", func() bool { return w.ok("logs", "db").stdout == "salt\n" })
+}
+
 // TestASocketIsEnough for a service on demand that a file was to be applied to, also where the next hobd does that, or the address was taken for a while: it
 // is not started for nobody.
 func TestASocketIsEnough(t *testing.T) {

@@ -69,12 +69,7 @@ func (s *Supervisor) apply(ctx context.Context, read func() (Plan, error)) (wait
 			stale = append(stale, v)
 		}
 	}
-	if p.Whole {
-		s.dropOthers(ctx, p.Specs)
-	}
-	s.replace(ctx, stale, func(v *svc) event {
-		return event{kind: evRestart, spec: v.specFor(*specs[v.name], p), lazy: true, hold: true, asked: slices.Contains(p.Start, v.name)}
-	})
+	held := s.makeWay(ctx, p, specs, stale)
 	var start []*svc
 	for _, name := range order {
 		v, err := s.get(name)
@@ -83,7 +78,7 @@ func (s *Supervisor) apply(ctx context.Context, read func() (Plan, error)) (wait
 		}
 		asked, st := slices.Contains(p.Start, name), v.status()
 		starts := asked && wantsStart(st)
-		if slices.Contains(stale, v) {
+		if slices.Contains(held, v) {
 			// Else somebody was quicker, with a start or a stop.
 			starts = st.State == service.Waiting || st.State == service.Failed && st.Want == service.Up
 		}
@@ -230,15 +225,52 @@ func wantsStart(st service.Status) bool {
 	return true
 }
 
-// dropOthers ends the services that came from a file and are in none any more.
-func (s *Supervisor) dropOthers(ctx context.Context, specs []service.Spec) {
-	var gone []*svc
+// makeWay ends what the plan does not have any more, and the stale runs. That may take long, so the starts that follow are written down before that. If this
+// process does not come to them, the next one does, and nobody waits for what nobody starts. held are the services that wait for theirs.
+func (s *Supervisor) makeWay(ctx context.Context, p Plan, specs map[string]*service.Spec, stale []*svc) (held []*svc) {
+	hold := func(v *svc) event {
+		return event{kind: evRestart, spec: v.specFor(*specs[v.name], p), lazy: true, hold: true, asked: slices.Contains(p.Start, v.name)}
+	}
+	var gone, promised []*svc
+	if p.Whole {
+		gone = s.others(p.Specs)
+	}
+	if len(stale) > 0 || slices.ContainsFunc(gone, func(v *svc) bool { return v.status().State.Active() }) {
+		promised = s.unstarted(p.Start, stale)
+		s.replace(ctx, promised, hold)
+	}
+	s.drop(ctx, gone)
+	s.replace(ctx, stale, hold)
+	return slices.Concat(stale, promised)
+}
+
+// unstarted are those of names that are down and to be started, but for some.
+func (s *Supervisor) unstarted(names []string, but []*svc) (some []*svc) {
+	for _, name := range names {
+		v, err := s.get(name)
+		if err != nil || slices.Contains(but, v) {
+			continue
+		}
+		if st := v.status(); wantsStart(st) && !st.State.Alive() {
+			some = append(some, v)
+		}
+	}
+	return some
+}
+
+// others are the services that came from a file and are in none any more.
+func (s *Supervisor) others(specs []service.Spec) (gone []*svc) {
 	for _, v := range s.services() {
 		known := slices.ContainsFunc(specs, func(spec service.Spec) bool { return spec.Name == v.name })
 		if !known && v.status().Source != service.SourceRun {
 			gone = append(gone, v)
 		}
 	}
+	return gone
+}
+
+// drop ends services and forgets them.
+func (s *Supervisor) drop(ctx context.Context, gone []*svc) {
 	s.stopSome(ctx, gone)
 	for _, v := range gone {
 		if err := v.remove(false); err != nil {
