@@ -18,6 +18,7 @@ import (
 // goroutine owns it; socket and proxy have methods that others may call, too.
 type front struct {
 	sock  *activation.Socket // nil: none is held
+	of    service.Listen     // the settings that it is of
 	stale bool               // it is of settings that are not these any more, and the run that is being stopped has it
 	proxy *proxy.Proxy       // nil: the service accepts by itself
 
@@ -61,7 +62,7 @@ func (v *svc) holdAgain(file *os.File) error {
 }
 
 func (v *svc) face(sock *activation.Socket) {
-	v.front = front{sock: sock, needed: time.Now()}
+	v.front = front{sock: sock, of: v.st.Listen, needed: time.Now()}
 	if v.st.Listen.Proxy {
 		v.front.proxy = proxy.New(v.dialBackend, nil)
 	}
