@@ -270,3 +270,43 @@ func TestWhatIsLeftIsNotSaidForEver(t *testing.T) {
 	w.eventually("it is not said any more", func() bool { return w.doc(0, "ps", "web").Service.Why == "killed by SIGKILL" })
 	require.Zero(t, w.doc(0, "ps", "web").Service.Pid)
 }
+
+// TestWhatIsLeftIsNotSaidForEverAcrossDaemons: a rest that ends while nobody looks, neither. While it lives it is known, and counts.
+func TestWhatIsLeftIsNotSaidForEverAcrossDaemons(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.ok("run", "--restart=no", "web", "--", "sh", "-c", `(until [ -e end ]; do sleep 0.02; done) & exec sleep 1000`)
+	w.ok("kill", "-s", "KILL", "web")
+	live := func() bool { return strings.Contains(w.doc(0, "ps", "web").Service.Why, "live on") }
+	w.eventually("it is said that something lives on", live)
+	pid := w.doc(0, "ps", "web").Service.Pid
+	w.killSilently()
+	w.ok("daemon", "start")
+	require.True(t, live())
+	require.Equal(t, pid, w.doc(0, "ps", "web").Service.Pid)
+	w.killSilently()
+	w.touch("end")
+	w.eventually("the rest has ended", func() bool { return len(w.marked("web")) == 0 })
+	w.ok("daemon", "start")
+	s := w.doc(0, "ps", "web").Service
+	require.Equal(t, []any{"failed", "killed by SIGKILL", 0}, []any{s.State, s.Why, s.Pid})
+}
+
+// TestAStopThatNobodySawHasAnEnd: how the run ended is not known, and that is said; it has not ended with exit 0.
+func TestAStopThatNobodySawHasAnEnd(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.toml("[services.web]\nrun = ['sh', '-c', " + strconv.Quote(dallying) + "]\nstop.timeout = '10m'\n")
+	w.ok("up")
+	stop := w.follow("stop", "web")
+	w.eventually("it is being stopped", func() bool { return w.list()["web"].State == "stopping" })
+	stop.signal(syscall.SIGKILL) // it would start the next hobd
+	<-stop.exited
+	w.killSilently()
+	w.touch("gate")
+	w.eventually("it has ended", func() bool { return len(w.marked("web")) == 0 })
+	w.ok("daemon", "start")
+	s := w.doc(0, "ps", "web").Service
+	require.Equal(t, "stopped", s.State)
+	require.Len(t, s.Exits, 1)
+}

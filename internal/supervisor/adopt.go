@@ -25,25 +25,28 @@ func (s *Supervisor) Adopt(all []service.Status, files map[string]*os.File) erro
 	if err != nil {
 		s.o.Log.Error("look for processes of an earlier daemon", "err", err)
 	}
-	var wg sync.WaitGroup
+	known := make([]*svc, 0, len(all))
 	for _, st := range append(all, s.rebuilt(all, marked)...) {
 		v := makeSvc(s, s.advanced(st, marked))
+		known = append(known, v)
 		s.mu.Lock()
 		s.all[st.Name] = v
 		s.mu.Unlock()
+	}
+	var wg sync.WaitGroup
+	for _, v := range known {
 		wg.Go(func() {
-			again := v.adopt(marked[v.mark()], files)
+			v.adopt(marked[v.mark()], files)
 			v.mind()
 			v.publish()
-			start := event{kind: evStart, auto: true, lazy: v.st.Lazy}
-			go v.loop()
-			if again {
-				v.post(start)
-			}
 		})
 	}
 	wg.Wait()
 	s.adopted.Store(true)
+	// Not before: what one does depends on what has become of others (TestNothingStartsInAHalfKnownWorld).
+	for _, v := range known {
+		go v.loop()
+	}
 	s.Reap()
 	for _, f := range files {
 		f.Close() // also of those that nobody knows any more
@@ -126,13 +129,12 @@ func parseMark(mark string) (name string, generation int, ok bool) {
 	return parts[1], generation, err == nil
 }
 
-// adopt makes the state true. It runs before the service's goroutine does. again means that the
-// run was never executed and is still wanted.
-func (v *svc) adopt(found []process.Marked, files map[string]*os.File) (again bool) {
+// adopt makes the state true. It runs before any service's goroutine does.
+func (v *svc) adopt(found []process.Marked, files map[string]*os.File) {
 	if v.st.State.Active() && v.st.Boot != bootID() {
 		v.st.State, v.st.Pid, v.st.Start = service.Stopped, 0, 0
 		v.st.Why, v.st.Held, v.st.Parking, v.st.Leases = "reboot", false, false, nil
-		return false
+		return
 	}
 	if v.st.Held {
 		// Where the run has the only one, a socket is held again from its end on.
@@ -145,11 +147,7 @@ func (v *svc) adopt(found []process.Marked, files map[string]*os.File) (again bo
 		v.outlast(l)
 	}
 	if !v.st.State.Alive() {
-		v.st.Pid, v.st.Start = 0, 0
-		if len(found) > 0 {
-			v.remains()
-			v.outlived = v.st.State == service.Failed && strings.HasPrefix(v.st.Why, cantStop)
-		}
+		v.adoptRest(found)
 		if v.st.State == service.Backoff {
 			v.retryLater()
 		}
@@ -157,7 +155,7 @@ func (v *svc) adopt(found []process.Marked, files map[string]*os.File) (again bo
 			v.rested()
 		}
 		v.patient = v.st.State == service.Waiting && v.st.Exit != nil // it is to be started again, not for somebody who waits
-		return false
+		return
 	}
 	if err := persist(v.openLog); err != nil {
 		v.sup.o.Log.Error("open the log again", "service", v.name, "err", err)
@@ -175,9 +173,21 @@ func (v *svc) adopt(found []process.Marked, files map[string]*os.File) (again bo
 			}
 		}
 		v.adopted(p)
-		return false
+		return
 	}
-	return v.missed(found, err)
+	v.missed(found, err)
+}
+
+// adoptRest is for a run that has ended: what was left of it may have ended, too, while nobody looked.
+func (v *svc) adoptRest(found []process.Marked) {
+	v.outlived = v.st.State == service.Failed && strings.HasPrefix(v.st.Why, cantStop)
+	if len(found) > 0 || v.outlived || restWords.MatchString(v.st.Why) {
+		v.remains()
+		v.lookForRest(event{})
+	}
+	if v.proc == nil {
+		v.st.Pid, v.st.Start = 0, 0
+	}
 }
 
 // remains keeps the rest of a run whose first process is gone.
@@ -252,7 +262,7 @@ func (v *svc) adopted(p *process.Process) {
 const reunion = 3 * time.Second
 
 // missed is a run that is not there any more: it ended while no daemon looked.
-func (v *svc) missed(found []process.Marked, err error) (again bool) {
+func (v *svc) missed(found []process.Marked, err error) {
 	state, id := v.st.State, process.ID{Pid: v.st.Pid, Start: v.st.Start, Boot: v.st.Boot}
 	v.st.Pid, v.st.Start = 0, 0
 	if len(found) > 0 {
@@ -260,18 +270,20 @@ func (v *svc) missed(found []process.Marked, err error) (again bool) {
 	}
 	switch {
 	case state == service.Stopping:
+		if v.st.Exit == nil {
+			v.noteExit(id.Exit())
+		}
 		if v.proc != nil {
 			v.resumeStop()
-			return false
+			return
 		}
 		if v.notReady() {
-			v.noteExit(id.Exit())
 			v.policy(false, v.st.Why)
-			return false
+			return
 		}
 		v.st.State = service.Stopped
-		switch again = v.following(); {
-		case again:
+		switch {
+		case v.following():
 			v.toFollow()
 		case v.st.Parking:
 			v.parked()
@@ -279,7 +291,7 @@ func (v *svc) missed(found []process.Marked, err error) (again bool) {
 	case id.Pid == 0 && v.proc == nil:
 		// The daemon was killed between writing this down and the fork.
 		v.toFollow()
-		return true
+		return
 	case !errors.Is(err, os.ErrProcessDone) && !errors.Is(err, errNotThere):
 		v.noteExit(process.Exit{})
 		v.st.State, v.st.Why = service.Failed, fmt.Sprintf("can't be adopted: %v", err)
@@ -287,14 +299,13 @@ func (v *svc) missed(found []process.Marked, err error) (again bool) {
 		v.endedUnseen(id.Exit())
 	}
 	v.st.StoppedAt = time.Now().UTC()
-	return again
 }
 
 // following reports that another run was to follow the one that was being stopped. A stop that nobody asked for has a reason until somebody asks for a
 // start.
 func (v *svc) following() bool { return v.st.Want == service.Up && (!v.st.Parking || v.st.Why == "") }
 
-// toFollow has the next hobd start the run, too, if this one does not come to it.
+// toFollow has the run started as soon as all are adopted, and by the next hobd, if this one does not come to it.
 func (v *svc) toFollow() { v.st.State, v.st.Parking, v.patient = service.Waiting, false, true }
 
 // resumeStop goes on with a stop that an earlier daemon began: because somebody asked for it, because nobody needed the service, because
