@@ -158,7 +158,8 @@ func (s *Supervisor) learn(spec service.Spec) (v *svc, restart bool, err error) 
 	if !v.send(event{kind: evSpec, spec: &spec}) {
 		return nil, false, ErrClosed
 	}
-	return v, false, nil
+	st = v.status() // not adjusted, where somebody has started it since
+	return v, st.State.Active() && st.Source != service.SourceRun && !runsAs(st.Spec, spec), nil
 }
 
 // runsAs reports whether a run of have is one of want, whatever else is set.
@@ -175,6 +176,9 @@ func (v *svc) adjust(ev event) {
 	}
 	if ev.idle != nil {
 		spec.Idle = *ev.idle
+	}
+	if (v.st.State == service.Starting || v.st.State.Serving()) && !runsAs(v.st.Spec, spec) {
+		return // it has begun since the file was compared with it
 	}
 	v.setSpec(spec)
 	if v.st.State == service.Idle {

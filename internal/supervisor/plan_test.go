@@ -52,3 +52,19 @@ func TestEachStartsAfterWhatItNeeds(t *testing.T) {
 		require.Len(t, over, len(inOrder))
 	}
 }
+
+// TestARunThatBeganMeanwhileIsWhatItIs: settings that mean another run do not pass for those of one that somebody has started since they were compared with
+// what there was. It is replaced.
+func TestARunThatBeganMeanwhileIsWhatItIs(t *testing.T) {
+	t.Parallel()
+	s := testSupervisor(t).with(map[string][]string{"web": nil})
+	v := s.all["web"]
+	v.publishAs(service.Stopped)
+	v.st.Source, v.st.Cmd, v.st.State, v.st.Generation = service.SourceFile, []string{"old"}, service.Running, 1 // and nobody has been told yet
+	go v.loop()
+	defer v.close()
+	_, restart, err := s.learn(service.Spec{Name: "web", Source: service.SourceFile, Cmd: []string{"new"}})
+	require.NoError(t, err)
+	require.True(t, restart)
+	require.Equal(t, []string{"old"}, v.status().Cmd)
+}
