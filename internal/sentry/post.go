@@ -38,6 +38,7 @@ type Post struct {
 	upgrading bool          // it has said that it becomes another program
 	patience  time.Duration // for that one
 	hung      atomic.Bool   // which did nothing until its time was over
+	over      atomic.Bool   // nothing more is to be heard of hobd
 }
 
 // Take takes over the socket that the keeper has put at Descriptor. The error says that there is none, which
@@ -62,11 +63,13 @@ type named struct {
 // Watch blocks until hobd says goodbye or is gone. What it has sent is kept from then on until Close, and unless it said
 // goodbye, whoever comes to the door is given the files.
 func (p *Post) Watch() End {
-	late := time.AfterFunc(p.patience, p.end)
+	socket := p.socket
+	late := time.AfterFunc(p.patience, func() { p.end(socket) })
 	late.Stop()
 	defer late.Stop()
 	for {
 		f, fd, err := receive(p.socket)
+		p.over.Store(err != nil || f.op == opGoodbye)
 		if err != nil {
 			p.openDoor()
 			// Whatever it is: nothing will be heard of hobd any more.
@@ -106,9 +109,17 @@ func (p *Post) Watch() End {
 // upgradeTime is what a program that hobd has become may take to adopt what runs.
 const upgradeTime = time.Minute
 
-// end is for a hobd that has become a program which does nothing.
-func (p *Post) end() {
-	if p.daemon == nil {
+// readPause is how long what has just been read may take to be understood.
+const readPause = 100 * time.Millisecond
+
+// end is for a hobd that has become a program which does nothing. One that has said something since, or is gone, is no such thing: this process may have
+// been stopped all the time.
+func (p *Post) end(socket int) {
+	if p.daemon == nil || unread(socket) {
+		return
+	}
+	time.Sleep(readPause)
+	if p.over.Load() {
 		return
 	}
 	p.hung.Store(true)
@@ -124,6 +135,17 @@ func (p *Post) Upgrade() (upgrading, blame bool) {
 	_, exit := p.Daemon()
 	crashes := []syscall.Signal{unix.SIGSEGV, unix.SIGABRT, unix.SIGBUS, unix.SIGILL, unix.SIGFPE, unix.SIGSYS, unix.SIGTRAP}
 	return true, p.hung.Load() || exit.Known && (exit.Signal == 0 || slices.Contains(crashes, exit.Signal))
+}
+
+// unread reports that something waits to be read, be it the end.
+func unread(socket int) bool {
+	set := []unix.PollFd{{Fd: int32(socket), Events: unix.POLLIN}}
+	for {
+		n, err := unix.Poll(set, 0)
+		if err != unix.EINTR {
+			return err == nil && n > 0
+		}
+	}
 }
 
 func (p *Post) drop(n uint32) {

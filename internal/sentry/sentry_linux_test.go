@@ -394,3 +394,30 @@ func TestUpgradeOfHobdIsWatched(t *testing.T) {
 		require.Equal(t, Dismissed, reported(t, dir).End)
 	})
 }
+
+// TestWhoWasStoppedKillsNobody: a sentry whose time for an upgrade passed while it was stopped first hears what was said meanwhile.
+func TestWhoWasStoppedKillsNobody(t *testing.T) {
+	t.Parallel()
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	require.NoError(t, err)
+	p, err := newPost(fds[0])
+	require.NoError(t, err)
+	defer p.Close()
+	p.daemon, err = process.Start(process.Spec{Path: "/bin/sleep", Args: []string{"sleep", "1000"}, Dir: "/"})
+	require.NoError(t, err)
+	hobd := p.daemon.ID()
+	defer func() { _ = syscall.Kill(hobd.Pid, syscall.SIGKILL) }()
+
+	require.NoError(t, send(fds[1], frame{op: opUpgrade}, -1))
+	require.NoError(t, send(fds[1], frame{op: opGoodbye}, -1))
+	p.end(fds[0])
+	require.False(t, p.hung.Load(), "it is still to be read")
+	require.Equal(t, Dismissed, p.Watch())
+	p.end(fds[0])
+	require.False(t, p.hung.Load(), "it has just been read")
+	require.True(t, hobd.Alive())
+	p.over.Store(false)
+	p.end(fds[0])
+	eventually(t, "one that says nothing is ended", func() bool { return !hobd.Alive() })
+	require.NoError(t, unix.Close(fds[1]))
+}
