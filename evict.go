@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"syscall"
 	"time"
 
@@ -40,6 +41,9 @@ func Evict(ctx context.Context, inst Instance) error {
 	rec, ok := lock.ReadRecord(state, i.LockName())
 	p, err := culprit(rec, ok)
 	if err != nil {
+		if held, _ := probe.Held(i, state); !held { // it has ended meanwhile
+			return nil
+		}
 		return &Error{Verdict: string(probe.Unresponsive), Code: "not_evicted", Pid: rec.Pid, Err: err,
 			Message: fmt.Sprintf("replace the daemon of %s: %v", i.Root.Path, err),
 			Hint:    hint(i, "see \"hob doctor\" for who holds the lock", "see who has "+i.LockPath()+" open")}
@@ -112,14 +116,14 @@ func leaves(ctx context.Context, p *process.Process) bool {
 func evict(ctx context.Context, i instance.Instance, p *process.Process, attempt int64) error {
 	// A stopped process sees neither a request nor SIGQUIT.
 	if err := p.Signal(syscall.SIGCONT); err != nil {
-		return signalError(p, err)
+		return unsent(ctx, i, p, attempt, err)
 	}
 	if askToLeave(ctx, i) && leaves(ctx, p) {
 		return waitGone(ctx, i, attempt)
 	}
 	for _, s := range steps {
 		if err := p.Signal(s.signal); err != nil {
-			return signalError(p, err)
+			return unsent(ctx, i, p, attempt, err)
 		}
 		t := time.NewTimer(s.wait)
 		select {
@@ -137,10 +141,17 @@ func evict(ctx context.Context, i instance.Instance, p *process.Process, attempt
 		Message: fmt.Sprintf("end the daemon (pid %d): it is there even after SIGKILL", p.ID().Pid)}
 }
 
-// askToLeave asks in the orderly way, for 2 s at most.
+// askTime is how long one may take to say that it leaves, on a slow machine, too; as long as for any other answer.
+const askTime = 8 * time.Second
+
+// askToLeave asks in the orderly way, and leaves time for the other ones.
 func askToLeave(ctx context.Context, i instance.Instance) bool {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
+	limit := askTime
+	if end, ok := ctx.Deadline(); ok {
+		limit = min(limit, time.Until(end)/3)
+	}
+	ctx, patience := probe.WithPatience(ctx, limit)
+	defer patience.Stop()
 	conn, r := probe.Contact(ctx, i, hello(i, "", ""), ipc.ConnOptions{})
 	if r.Verdict != probe.Ready {
 		return false
@@ -150,6 +161,10 @@ func askToLeave(ctx context.Context, i instance.Instance) bool {
 	return err == nil
 }
 
-func signalError(p *process.Process, err error) error {
+// unsent is what follows from a signal that could not be sent. A daemon that has gone meanwhile needs none.
+func unsent(ctx context.Context, i instance.Instance, p *process.Process, attempt int64, err error) error {
+	if errors.Is(err, os.ErrProcessDone) {
+		return waitGone(ctx, i, attempt)
+	}
 	return &Error{Code: "not_evicted", Pid: p.ID().Pid, Err: err, Message: fmt.Sprintf("signal the daemon: %v", err)}
 }
