@@ -189,11 +189,15 @@ func setImmutable(path string, on bool) error {
 }
 
 // noDescriptors leaves hobd four, which is enough for a connection and a look at processes, and too few for a start.
-func noDescriptors(w *world) (end func()) {
+func noDescriptors(w *world) (end func()) { return w.leaveDescriptors(4) }
+
+// leaveDescriptors leaves hobd n that are free.
+func (w *world) leaveDescriptors(n int) (end func()) {
+	w.t.Helper()
 	pid := w.pid()
 	open := descriptors(w.t, pid)
 	limit := 0
-	for free := 0; free < 4; limit++ {
+	for free := 0; free < n; limit++ {
 		if _, taken := open[limit]; !taken {
 			free++
 		}

@@ -478,6 +478,27 @@ func TestCallsThatDoNotEndAreNamed(t *testing.T) {
 	require.Equal(t, "v2.0.0", w.version())
 }
 
+// TestUpgradeWithoutDescriptorsLosesNoSocket: where they are too few to pass on all that is held nothing is let go of, and that is said.
+func TestUpgradeWithoutDescriptorsLosesNoSocket(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t).as(1)
+	const n = 60
+	var file strings.Builder
+	for i := range n {
+		fmt.Fprintf(&file, "[services.s%d]\nrun = 'sleep 1000'\nlisten = 'unix:s%d.sock'\nidle = '1h'\n", i, i)
+	}
+	w.toml(file.String())
+	w.ok("up")
+	w.as(2)
+	end := w.leaveDescriptors(n / 2)
+	e := w.failure(1, "daemon", "upgrade")
+	end()
+	require.Contains(t, e.Message, "upgrade the daemon: duplicate the socket ")
+	require.Equal(t, "v1.0.0", w.version())
+	w.ok("daemon", "upgrade")
+	require.Equal(t, "v2.0.0", w.version())
+}
+
 // TestNestedUpgradeIsRefused: a service has no business in replacing the daemon that runs it.
 func TestNestedUpgradeIsRefused(t *testing.T) {
 	t.Parallel()

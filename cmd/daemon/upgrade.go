@@ -32,6 +32,9 @@ func (d *daemon) handover(ctx context.Context, program string) (map[string]*os.F
 	if err := d.sup.Saved(); err != nil {
 		return nil, err
 	}
+	if err := d.sup.Givable(); err != nil {
+		return nil, err
+	}
 	if _, err := store.Read(d.inst); err != nil {
 		return nil, fmt.Errorf("read back what was written down: %w", err)
 	}

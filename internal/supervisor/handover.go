@@ -54,6 +54,15 @@ func (s *Supervisor) HandOver() map[string]*os.File {
 	return files
 }
 
+// Givable says what of Files can't be given now, for want of descriptors as a rule; nil: all can. Ask before HandOver, which would lose it.
+func (s *Supervisor) Givable() error {
+	all, err := s.duplicates()
+	for _, f := range all {
+		f.Close() // nil can be closed, too
+	}
+	return err
+}
+
 func linkFiles(service string, links []proxy.Link) map[string]*os.File {
 	files := map[string]*os.File{}
 	side := func(n int, name string, f *os.File, ended bool) {

@@ -339,19 +339,34 @@ func (s *Supervisor) Close() {
 // Files gives duplicates of what would be lost with this process and must not be, by name: the sockets that are held
 // and the terminals. One that can't be duplicated is nil. The caller closes them.
 func (s *Supervisor) Files() map[string]*os.File {
-	all := map[string]*os.File{}
+	all, _ := s.duplicates()
+	return all
+}
+
+// duplicates is Files, and why some are nil that are not just being closed.
+func (s *Supervisor) duplicates() (all map[string]*os.File, err error) {
+	all = map[string]*os.File{}
+	note := func(ferr error) {
+		if ferr != nil && !errors.Is(ferr, os.ErrClosed) {
+			err = errors.Join(err, ferr)
+		}
+	}
 	for _, v := range s.services() {
 		v.mu.Lock()
 		sock, term := v.pubSock, v.pubTerm
 		v.mu.Unlock()
 		if sock != nil {
-			all[socketFile+v.name], _ = sock.Duplicate()
+			f, ferr := sock.Duplicate()
+			all[socketFile+v.name] = f
+			note(ferr)
 		}
 		if term != nil {
-			all[terminalFile+v.name], _ = term.File()
+			f, ferr := term.File()
+			all[terminalFile+v.name] = f
+			note(ferr)
 		}
 	}
-	return all
+	return all, err
 }
 
 // keep is for something new that Files gives. During an adoption all of it is, and is kept once that is complete: an earlier
