@@ -624,6 +624,43 @@ func TestForwardedConnectionsOutliveAnUpgrade(t *testing.T) {
 	}
 }
 
+// TestConnectionsOfAnotherAddressOutliveAnUpgrade: while a run is being stopped that is to listen elsewhere the next time, who is connected is served.
+func TestConnectionsOfAnotherAddressOutliveAnUpgrade(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t).as(1)
+	addr, other, back := freePort(t), freePort(t), freePort(t)
+	file := func(addr string) {
+		// A signal that it takes no notice of.
+		w.toml(fmt.Sprintf("[services.web]\nrun = %s\nstop = { signal = 'WINCH', timeout = '10m' }\nlisten = { addr = %q, proxy = true, to = %q }\n",
+			helperRun("echoer", back), addr, back))
+	}
+	file(addr)
+	w.ok("up")
+	c, err := net.Dial("tcp", addr)
+	require.NoError(t, err)
+	defer c.Close()
+	require.NoError(t, c.SetDeadline(time.Now().Add(patience)))
+	answers := bufio.NewReader(c)
+	says := func(word string) {
+		t.Helper()
+		_, err := fmt.Fprintln(c, word)
+		require.NoError(t, err)
+		line, err := answers.ReadString('\n')
+		require.NoError(t, err, w.daemonLog())
+		require.Equal(t, word+"\n", line)
+	}
+	says("before")
+	file(other)
+	w.kill(w.pid(), syscall.SIGHUP)
+	w.eventually("it is stopping", func() bool { return w.state() == "stopping" })
+	says("meanwhile")
+	w.as(2).ok("daemon", "upgrade")
+	require.Equal(t, "stopping", w.state())
+	says("after")
+	w.ok("daemon", "upgrade")
+	says("after another one")
+}
+
 // TestBuildsWithoutAVersion replace nobody by themselves: it is said once that the two are different, and what to do.
 func TestBuildsWithoutAVersion(t *testing.T) {
 	t.Parallel()

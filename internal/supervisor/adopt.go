@@ -141,8 +141,8 @@ func (v *svc) adopt(found []process.Marked, files map[string]*os.File) {
 		if err := v.holdAgain(files[socketFile+v.name]); err != nil {
 			v.sup.o.Log.Warn("hold the socket again", "service", v.name, "err", err)
 		}
-		v.goOnForwarding(files)
 	}
+	v.goOnForwarding(files)
 	for _, l := range v.st.Leases {
 		v.outlast(l)
 	}

@@ -72,14 +72,10 @@ func (v *svc) face(sock *activation.Socket) {
 // unhold gives the socket up, for everybody who has it.
 func (v *svc) unhold() {
 	v.st.Held = false
-	if v.front.sock == nil {
-		return
+	v.endForwarding()
+	if v.front.sock != nil {
+		v.front.sock.Release()
 	}
-	v.sup.poller.Disarm(v.front.sock)
-	if v.front.proxy != nil {
-		v.front.proxy.Close()
-	}
-	v.front.sock.Release()
 	v.front = front{}
 }
 
@@ -87,7 +83,6 @@ func (v *svc) unhold() {
 func (v *svc) unholdStale() {
 	if v.front.stale {
 		v.unhold()
-		v.front.stale = false
 	}
 }
 
@@ -96,14 +91,20 @@ func (v *svc) letGo(event) { v.unhold() }
 
 // leaveSocket lets go of the socket and leaves it to those who have a duplicate.
 func (v *svc) leaveSocket() {
-	if v.front.sock == nil {
-		return
+	v.endForwarding()
+	if v.front.sock != nil {
+		v.front.sock.Close()
 	}
-	v.sup.poller.Disarm(v.front.sock)
+}
+
+// endForwarding has nobody be let in any more, and ends those who were.
+func (v *svc) endForwarding() {
+	if v.front.sock != nil {
+		v.sup.poller.Disarm(v.front.sock)
+	}
 	if v.front.proxy != nil {
 		v.front.proxy.Close()
 	}
-	v.front.sock.Close()
 }
 
 // mind has the poller tell of the next connection, where that leads to something. It is called after each event.

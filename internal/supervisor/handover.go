@@ -101,11 +101,15 @@ func linksOf(service string, files map[string]*os.File) map[string]proxy.Link {
 	return links
 }
 
-// goOnForwarding takes over the connections that the program before has forwarded.
+// goOnForwarding takes over the connections that the program before has forwarded. They may be of a socket that is not to be held any more: then there is
+// a proxy without one, until the end of the run that is being stopped.
 func (v *svc) goOnForwarding(files map[string]*os.File) {
 	for _, l := range linksOf(v.name, files) {
-		if v.front.proxy == nil || l.Client == nil {
+		if l.Client == nil {
 			continue
+		}
+		if v.front.proxy == nil {
+			v.front.proxy, v.front.stale = proxy.New(v.dialBackend, nil), true
 		}
 		if err := v.front.proxy.Take(l, v.notPassedOn); err != nil {
 			v.sup.o.Log.Error("go on forwarding a connection", "service", v.name, "err", err)

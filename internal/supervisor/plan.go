@@ -192,7 +192,9 @@ func (v *svc) setSpec(spec service.Spec) {
 	switch {
 	case v.st.Listen == spec.Listen:
 	case v.st.State == service.Stopping: // who is served there still is; the next hobd does not take it for the new one
-		v.front.stale = v.front.sock != nil && v.front.of != spec.Listen
+		if v.front.sock != nil {
+			v.front.stale = v.front.of != spec.Listen
+		}
 		v.st.Held = v.front.sock != nil && !v.front.stale
 	default:
 		v.unhold()
