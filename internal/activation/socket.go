@@ -176,6 +176,15 @@ func (s *Socket) Accept() (conn net.Conn, err error) {
 	return conn, err
 }
 
+// Waits reports that a connection waits. It is false for a socket that was let go of.
+func (s *Socket) Waits() (waits bool) {
+	_ = s.with(func(fd int) error {
+		waits = readable(fd)
+		return nil
+	})
+	return waits
+}
+
 func readable(fd int) bool {
 	set := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
 	for {

@@ -4,6 +4,7 @@ import (
 	"net"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -38,4 +39,25 @@ func TestThereAndBackKeepsTheSocket(t *testing.T) {
 	v.release()
 	require.Nil(t, v.front.sock)
 	require.False(t, v.st.Held)
+}
+
+// TestNobodyStartsNothing: a word that a connection waits which comes late, when that was accepted long since, is no start.
+func TestNobodyStartsNothing(t *testing.T) {
+	s := testSupervisor(t).with(map[string][]string{"web": nil})
+	v, addr := s.all["web"], filepath.Join(t.TempDir(), "web")
+	v.st.Cmd, v.st.Dir, v.st.Idle = []string{"/nonexistent/web"}, "/", time.Hour
+	v.st.Listen.Address = service.Address{Network: "unix", Addr: addr}
+	v.rested()
+	require.Equal(t, service.Idle, v.st.State)
+	defer v.unhold()
+	v.handle(event{kind: evConnect})
+	require.Equal(t, service.Idle, v.st.State)
+	require.Zero(t, v.st.Generation)
+
+	c, err := net.Dial("unix", addr)
+	require.NoError(t, err)
+	defer c.Close()
+	v.handle(event{kind: evConnect})
+	require.Equal(t, service.Failed, v.st.State, "it was tried")
+	require.Equal(t, 1, v.st.Generation)
 }

@@ -149,7 +149,8 @@ func (v *svc) classify(ev event) event {
 		}
 		return v.classifyStart(ev)
 	case evConnect:
-		if v.st.State == service.Idle {
+		// Somebody may have been accepted by the last run before this came.
+		if v.st.State == service.Idle && v.front.sock != nil && v.front.sock.Waits() {
 			ev.auto, ev.demand = true, true
 			return v.classifyStart(ev)
 		}
