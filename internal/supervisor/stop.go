@@ -87,6 +87,12 @@ func (v *svc) stopRest(event) {
 	}
 }
 
+// takeBack is stopRest for a start that waits: what for is nobody's concern any more.
+func (v *svc) takeBack(ev event) {
+	v.st.Why = ""
+	v.stopRest(ev)
+}
+
 // gone is the end of stopping.
 func (v *svc) gone(ev event) {
 	if v.proc != nil && v.st.Exit == nil {

@@ -165,13 +165,14 @@ func init() {
 		rows[evStop].to = service.Stopped
 		return rows
 	}
-	backoff, idle := pending(service.Backoff), pending(service.Idle)
+	waiting, backoff, idle := pending(service.Waiting), pending(service.Backoff), pending(service.Idle)
+	waiting[evStop].do = (*svc).takeBack
 	backoff[evConnect] = row{service.Backoff, (*svc).hasten}
 	idle[evLetGo].to = service.Stopped
 	table = map[service.State][kinds]row{
 		service.Stopped:  down(service.Stopped),
 		service.Idle:     idle,
-		service.Waiting:  pending(service.Waiting),
+		service.Waiting:  waiting,
 		service.Starting: starting,
 		service.Ready:    up(service.Ready),
 		service.Running:  up(service.Running),

@@ -83,3 +83,14 @@ func TestTableIsWhole(t *testing.T) {
 	require.NotContains(t, Table(), "×  ")
 	require.Greater(t, strings.Count(Table(), "\n"), 50)
 }
+
+// TestAStopForgetsTheWait: a stopped service waits for nothing. Why it would have been tried again is told still.
+func TestAStopForgetsTheWait(t *testing.T) {
+	for state, want := range map[service.State]string{service.Waiting: "", service.Backoff: "exit 3"} {
+		v := testSupervisor(t).with(map[string][]string{"web": nil}).all["web"]
+		v.st.State, v.st.Why = state, map[service.State]string{service.Waiting: "for db", service.Backoff: "exit 3"}[state]
+		v.handle(event{kind: evStop})
+		require.Equal(t, service.Stopped, v.st.State)
+		require.Equal(t, want, v.st.Why)
+	}
+}
