@@ -14,8 +14,7 @@ import (
 type Frozen struct {
 	p      *Process
 	all    map[ID]*still
-	sent   syscall.Signal // by End; 0: it still stands still
-	thawed bool           // nothing is left to do
+	thawed bool // nothing is left to do
 }
 
 // still is a member that was stopped. The leader has no handle here: it has its own.
@@ -128,7 +127,7 @@ func (f *Frozen) Thaw() {
 	}
 	f.thawed = true
 	for _, s := range f.all {
-		if s.ours && f.sent == 0 {
+		if s.ours {
 			_ = f.send(s, unix.SIGCONT)
 		}
 		s.close()
@@ -179,32 +178,20 @@ func (p *Process) Continue(extra Holders) error {
 	return nil
 }
 
-// End sends a signal to all that stand still, then lets them go on: the caller has just seen that nobody would be cut short, and
-// nothing comes in between. [Process.Terminate] does the rest. What a member does that catches the signal is its own, from then on.
-func (f *Frozen) End(sig syscall.Signal) error {
-	var errs []error
-	for _, next := range []syscall.Signal{sig, unix.SIGCONT} {
-		for _, s := range f.all {
-			if err := f.send(s, next); !errors.Is(err, os.ErrProcessDone) {
-				errs = append(errs, err)
-			}
-		}
-	}
-	f.sent = sig
-	return errors.Join(errs...)
-}
-
-// wake has a termination begin with a tree that stands still, or did until End. A nil Frozen does nothing.
+// wake has a termination begin with a tree that stands still: all of it get the signal, and then go on. The caller has just seen that nobody would be cut
+// short, and nothing comes in between. What a member does that catches the signal is its own, from then on. A nil Frozen does nothing.
 func (f *Frozen) wake(t *termination, sig syscall.Signal) {
 	if f == nil || f.thawed {
 		return
 	}
-	if f.sent == 0 {
-		t.note(f.End(sig))
+	for _, next := range []syscall.Signal{sig, unix.SIGCONT} {
+		for _, s := range f.all {
+			t.note(f.send(s, next))
+		}
 	}
 	for _, s := range f.all {
 		if m, err := t.open(s.Info); err == nil && m != nil {
-			m.sent = f.sent // it has had it
+			m.sent = sig // it has had it
 		}
 	}
 	f.close()

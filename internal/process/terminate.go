@@ -35,7 +35,7 @@ type Stop struct {
 	Free func() bool
 
 	// Frozen is the tree as [Process.Freeze] has left it; nil: it runs. It gets Signal before anything else happens, and goes on
-	// with that; where [Frozen.End] has sent it, it is not sent again.
+	// with that.
 	Frozen *Frozen
 
 	// Spare is for a stop that must cut nobody short; nil: there is no such scruple. It is asked when Grace is over, while
