@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -21,7 +22,7 @@ import (
 // reads the environment and the working directory of the process, and may change how the process
 // reacts to SIGINT and SIGTERM. Call it once.
 func Main(args []string, stdout, stderr io.Writer) int {
-	a := &app{stdout: stdout, stderr: stderr, began: time.Now()}
+	a := &app{stdout: stdout, stderr: stderr, began: time.Now(), once: &once{}}
 	root := a.root(args)
 	root.SetArgs(args)
 	root.SetOut(stdout)
@@ -43,19 +44,26 @@ type app struct {
 	called     string // the verb, and what it was called for
 	understood bool   // the arguments were, so an error is not about how they were typed
 
+	*once
+
 	notify func(method string, params json.RawMessage) // takes what hobd tells besides answers; may be nil
+}
+
+// once is what is said only once, also by copies of an app.
+type once struct {
+	remarked atomic.Bool // that hobd is another build
+	leftOut  atomic.Bool // which variables can't be carried
 }
 
 // flags are those that every verb has.
 type flags struct {
-	dir      string
-	json     bool
-	timeout  time.Duration
-	noSpawn  bool
-	remarked bool // it was said that hobd is another build
-	quiet    bool
-	verbose  bool
-	color    string
+	dir     string
+	json    bool
+	timeout time.Duration
+	noSpawn bool
+	quiet   bool
+	verbose bool
+	color   string
 }
 
 // action is what a verb does.
@@ -72,7 +80,7 @@ func (a *app) verb(use, short string, do action) *cobra.Command {
 				return err
 			}
 			defer cancel()
-			a.called = strings.Join(append([]string{c.Name()}, args...), " ")
+			a.called = strings.Join(append([]string{strings.TrimPrefix(c.CommandPath(), "hob ")}, args...), " ")
 			return do(ctx, args)
 		},
 	}

@@ -104,7 +104,7 @@ func TestWhatIsTypedWrongIsSaidAndIsStatus2(t *testing.T) {
 
 // TestFlagsAfterTheDashesBelongToTheCommand: hob reads nothing behind "--".
 func TestFlagsAfterTheDashesBelongToTheCommand(t *testing.T) {
-	a := &app{flags: flags{dir: t.TempDir()}}
+	a := &app{flags: flags{dir: t.TempDir()}, once: &once{}}
 	p, err := a.runParams([]string{"web", "npm", "run", "--json", "-C", "x"}, 1, runFlags{}, "run")
 	require.NoError(t, err)
 	require.Equal(t, "web", p.Name)

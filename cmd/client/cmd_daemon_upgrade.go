@@ -50,9 +50,8 @@ func (a *app) daemonUpgrade(ctx context.Context) error {
 func (a *app) remark(c *hob.Client) {
 	theirs, ours := c.Welcome().Version, version.String()
 	order, ok := version.Compare(theirs, ours)
-	if a.remarked || theirs == ours || ok && order != 0 {
+	if theirs == ours || ok && order != 0 || !a.remarked.CompareAndSwap(false, true) {
 		return
 	}
-	a.remarked = true
 	a.say("hob is %s and hobd %s; \"hob daemon upgrade\" makes them one", ours, theirs)
 }

@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -102,16 +103,17 @@ const leasePause = time.Second
 
 // holdAgain says why there is no lease any more, and asks for it again, until ctx ends: the command runs on.
 func (a *app) holdAgain(ctx context.Context, names []string, failed <-chan error) {
+	var had atomic.Bool // a lease since it was said
 	err, said := <-failed, ""
 	for ctx.Err() == nil {
-		if err != nil && err.Error() != said {
+		if err != nil && (had.Swap(false) || err.Error() != said) {
 			said = err.Error()
 			a.words("hob: the services are not held any more, until that is mended: %s", said)
 		}
 		if !pause(ctx, leasePause) {
 			return
 		}
-		err = a.keepHeld(ctx, names, func() {})
+		err = a.keepHeld(ctx, names, func() { had.Store(true) })
 	}
 }
 

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
 	"unicode/utf8"
 
@@ -120,7 +121,9 @@ func (a *app) runParams(args []string, dash int, o runFlags, verb string) (p api
 		}
 		return p, usage(hint, "%s: %v", verb, err)
 	}
-	p.Dir, err = a.workDir()
+	if p.Dir, err = a.workDir(); err == nil && !utf8.ValidString(p.Dir) {
+		return p, &hob.Error{Code: "no_project", Message: fmt.Sprintf("%s: the directory %q is not UTF-8", verb, p.Dir), Hint: "with a hob.toml in it, hob up starts its services"}
+	}
 	return p, err
 }
 

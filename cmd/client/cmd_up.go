@@ -89,7 +89,7 @@ func (a *app) upFailed(r api.UpResult) error {
 	for _, s := range r.Services {
 		if failed[s.Name] {
 			why = append(why, fmt.Sprintf("service %q: %s", s.Name, reason(s)))
-			if a.justEnded(s) {
+			if a.justEnded(s) && s.StartedAt != nil && !s.StartedAt.Before(a.began) { // it may be the run that was replaced
 				a.lastWords(s)
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -35,6 +36,8 @@ func (o *declaration) flags(c *cobra.Command) {
 // check says what of it was typed wrong.
 func (o declaration) check(verb string) error {
 	switch {
+	case !utf8.ValidString(o.listen + o.to):
+		return usage("", "%s: the address %q is not UTF-8", verb, o.listen+o.to)
 	case o.to != "" && !o.proxy:
 		return usage("", "%s: --to is for --proxy", verb)
 	case o.find && (o.listen != "" || o.proxy || o.idle != 0):

@@ -2,7 +2,6 @@ package client
 
 import (
 	"regexp"
-	"slices"
 
 	"github.com/hobworks/hob/internal/servicelog"
 )
@@ -12,13 +11,13 @@ import (
 type grep struct {
 	re     *regexp.Regexp // nil: all
 	joined servicelog.Joiner
-	kept   []servicelog.Line // of this line, which has not matched yet
-	inside bool              // the last line was a part
-	wanted bool              // this line has matched
+	kept   *servicelog.Line // of this line, which has not matched yet; nil: nothing
+	inside bool             // the last line was a part
+	wanted bool             // this line has matched
 }
 
-// keptParts is how many parts of a line are kept: as much as the Joiner looks at.
-const keptParts = 4
+// keptBytes is how much of a line is kept: as much as the Joiner looks at.
+const keptBytes = 256 << 10
 
 // add returns what is to be shown now. It is valid until the next call.
 func (g *grep) add(line servicelog.Line) []servicelog.Line {
@@ -35,11 +34,22 @@ func (g *grep) add(line servicelog.Line) []servicelog.Line {
 	}
 	var s sanitizer
 	if g.wanted = g.re.Match(s.line(nil, text, false)); g.wanted {
-		return append(g.kept, line)
+		if g.kept != nil {
+			return []servicelog.Line{*g.kept, line}
+		}
+		return []servicelog.Line{line}
 	}
 	if line.Partial {
-		line.Text = slices.Clone(line.Text)
-		g.kept = append(g.kept[max(0, len(g.kept)+1-keptParts):], line)
+		g.keep(line)
 	}
 	return nil
+}
+
+// keep adds a part to what is kept.
+func (g *grep) keep(part servicelog.Line) {
+	if g.kept == nil {
+		g.kept = &servicelog.Line{Time: part.Time, Partial: true}
+	}
+	text := append(g.kept.Text, part.Text...)
+	g.kept.Text = text[max(0, len(text)-keptBytes):]
 }

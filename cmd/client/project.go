@@ -56,15 +56,16 @@ func (a *app) workDir() (string, error) {
 	return root.Path, nil
 }
 
-// environ is the environment, as far as JSON can carry it.
+// environ is the environment, as far as JSON can carry it. The first call says what is left out.
 func (a *app) environ() []string {
-	all := os.Environ()
-	return slices.DeleteFunc(all, func(kv string) bool {
+	quiet := a.leftOut.Swap(true)
+	return slices.DeleteFunc(os.Environ(), func(kv string) bool {
 		if utf8.ValidString(kv) {
 			return false
 		}
-		name, _, _ := strings.Cut(kv, "=")
-		a.words("hob: the variable %s is left out: it is not UTF-8", strconv.QuoteToASCII(name))
+		if name, _, _ := strings.Cut(kv, "="); !quiet {
+			a.words("hob: the variable %s is left out: it is not UTF-8", strconv.QuoteToASCII(name))
+		}
 		return true
 	})
 }

@@ -39,8 +39,10 @@ func (a Address) LeadsTo(other Address) bool {
 	if strings.EqualFold(host, otherHost) {
 		return true
 	}
-	every := net.ParseIP(otherHost).IsUnspecified()
+	listening := net.ParseIP(otherHost)
 	for _, ip := range onThisHost(host) {
+		// [::] takes what comes for IPv4, too, ipv6(7).
+		every := listening.IsUnspecified() && (listening.To4() == nil || ip.To4() != nil)
 		if every || slices.ContainsFunc(onThisHost(otherHost), ip.Equal) {
 			return true
 		}
@@ -48,11 +50,16 @@ func (a Address) LeadsTo(other Address) bool {
 	return false
 }
 
-// onThisHost gives the addresses of a host that is this one by its name or number. To connect to 0.0.0.0 is to connect to 127.0.0.1, ip(7).
+// onThisHost gives the addresses of a host that is this one by its name or number. To connect to 0.0.0.0 or [::] is to connect to
+// the loopback address, ip(7).
 func onThisHost(host string) []net.IP {
 	switch ip := net.ParseIP(host); {
-	case strings.EqualFold(host, "localhost"), ip.IsUnspecified():
+	case strings.EqualFold(host, "localhost"):
 		return []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}
+	case ip.IsUnspecified() && ip.To4() != nil:
+		return []net.IP{net.IPv4(127, 0, 0, 1)}
+	case ip.IsUnspecified():
+		return []net.IP{net.IPv6loopback}
 	case ip.IsLoopback():
 		return []net.IP{ip}
 	}

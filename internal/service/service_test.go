@@ -72,6 +72,7 @@ func TestAddressLeadsTo(t *testing.T) {
 		{"localhost:1", "127.0.0.1:1", true}, {"127.0.0.1:1", "localhost:1", true}, {"localhost:1", "[::1]:1", true},
 		{"localhost:1", "0.0.0.0:1", true}, {"localhost:1", "[::]:1", true}, {"0.0.0.0:1", "127.0.0.1:1", true}, {"0.0.0.0:1", "127.0.0.2:1", false},
 		{"10.1.2.3:1", "127.0.0.1:1", false}, {"10.1.2.3:1", "10.1.2.3:1", true}, {"127.0.0.1:1", "10.1.2.3:1", false},
+		{"[::1]:1", "0.0.0.0:1", false}, {"[::1]:1", "[::]:1", true}, {"127.0.0.1:1", "[::]:1", true}, {"[::]:1", "0.0.0.0:1", false},
 		{"nonsense", "127.0.0.1:1", false},
 	} {
 		require.Equal(t, c.want, tcp(c.to).LeadsTo(tcp(c.at)), "%+v", c)

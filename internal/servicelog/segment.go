@@ -98,6 +98,9 @@ func (s *segment) take(fifo, limit int) moved {
 func (s *segment) verify() error {
 	var st unix.Stat_t
 	err := unix.Fstatat(int(s.dir.Fd()), s.name, &st, unix.AT_SYMLINK_NOFOLLOW)
+	if err != nil && err != unix.ENOENT { // the directory may be closed, even to us
+		err = unix.Fstat(int(s.file.Fd()), &st)
+	}
 	if err != nil && err != unix.ENOENT {
 		return fmt.Errorf("stat log file %s: %w", s.file.Name(), err)
 	}
