@@ -39,6 +39,25 @@ func TestRunWaitShowsOutputAsItComes(t *testing.T) {
 	require.Equal(t, "again\n", f.text())
 }
 
+// TestLastWordsThatNobodySaw: a run that writes and ends while there is no hobd has them before its end.
+func TestLastWordsThatNobodySaw(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for range 8 {
+		w.ok("run", "job", "--restart", "no", "--", "sh", "-c", "until [ -e go ]; do sleep 0.02; done; seq 30000; echo the result")
+		pid, job := w.pid(), w.list()["job"].Pid
+		sentry := w.onGuard(1)
+		w.stop(sentry)
+		w.kill(pid, syscall.SIGKILL)
+		w.touch("go")
+		w.eventually("it has ended", func() bool { return !running(job) })
+		w.kill(sentry, syscall.SIGCONT)
+		w.back(pid)
+		w.ok("wait", "job", "--for", "log:^the result$")
+		require.NoError(t, os.Remove(filepath.Join(w.project, "go")))
+	}
+}
+
 // TestRunWaitPassesCtrlCOn: the first one to the service, which may do what it likes with it.
 func TestRunWaitPassesCtrlCOn(t *testing.T) {
 	t.Parallel()

@@ -181,7 +181,7 @@ func (v *svc) adopt(found []process.Marked, files map[string]*os.File) {
 // adoptRest is for a run that has ended: what was left of it may have ended, too, while nobody looked.
 func (v *svc) adoptRest(found []process.Marked) {
 	v.outlived = v.st.State == service.Failed && strings.HasPrefix(v.st.Why, cantStop)
-	if len(found) > 0 || v.outlived || restWords.MatchString(v.st.Why) {
+	if len(found) > 0 || v.outlived || restWords.MatchString(v.st.Why) || v.lockTaken() {
 		v.remains()
 		v.lookForRest(event{})
 	}
@@ -265,7 +265,8 @@ const reunion = 3 * time.Second
 func (v *svc) missed(found []process.Marked, err error) {
 	state, id := v.st.State, process.ID{Pid: v.st.Pid, Start: v.st.Start, Boot: v.st.Boot}
 	v.st.Pid, v.st.Start = 0, 0
-	if len(found) > 0 {
+	drain(v.out)                         // what it wrote while nobody looked comes before the end that is noted
+	if len(found) > 0 || v.lockTaken() { // who has the lock may have dropped the mark
 		v.remains()
 	}
 	switch {

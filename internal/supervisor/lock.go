@@ -71,6 +71,16 @@ func (v *svc) lockIsFree() bool {
 	return unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) == nil
 }
 
+// lockTaken reports that somebody has it for sure.
+func (v *svc) lockTaken() bool {
+	fd, err := unix.Open(filepath.Join(v.sup.o.Locks, v.name+".lock"), unix.O_RDWR|unix.O_NOFOLLOW|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	return unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) == unix.EWOULDBLOCK
+}
+
 func (v *svc) lockHeld(path string, err error) error {
 	left, _ := process.Remains(v.sup.o.ID + "/" + v.name + "/0").Tree(v.holders())
 	if len(left) == 0 {

@@ -121,6 +121,10 @@ func (s *Supervisor) stopInOrder(some []*svc, stop func(*svc) (service.Status, e
 
 func (s *Supervisor) stopOne(ctx context.Context, v *svc, forget bool) (service.Status, error) {
 	st, err := v.stop(ctx)
+	if errors.Is(err, ErrClosed) && v.over.Load() { // somebody else forgets it just now
+		<-v.removed
+		return st, nil
+	}
 	if err != nil {
 		s.o.Log.Error("stop", "service", v.name, "err", err)
 		return st, err

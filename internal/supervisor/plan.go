@@ -58,7 +58,8 @@ func (s *Supervisor) apply(ctx context.Context, read func() (Plan, error)) (wait
 		names[i], specs[p.Specs[i].Name] = p.Specs[i].Name, &p.Specs[i]
 	}
 	order := sorted(names, func(name string) []service.Need { return specs[name].Needs })
-	// All are known, with their new needs, before the first starts, or one ends that others have needed.
+	// All are known, with their new needs, before the first starts, or one ends that others have needed; who waits looks at his when all have begun.
+	defer s.lookAgain(order)
 	var stale []*svc
 	for _, name := range order {
 		v, restart, err := s.learn(*specs[name])
@@ -90,11 +91,6 @@ func (s *Supervisor) apply(ctx context.Context, read func() (Plan, error)) (wait
 		}
 	}
 	atOnce(start, specs, func(v *svc) { v.send(event{kind: evStart, spec: v.specFor(*specs[v.name], p), lazy: true}) })
-	for _, name := range order {
-		if v, err := s.get(name); err == nil {
-			v.nudge() // what it waits for may be something else now, and is being started
-		}
-	}
 	return wait, p, nil
 }
 
@@ -167,6 +163,15 @@ func runsAs(have, want service.Spec) bool {
 	return have.Same(want) && slices.Equal(have.Set, want.Set) && have.Listen == want.Listen && have.TTY == want.TTY && have.Ready.Own == want.Ready.Own
 }
 
+// lookAgain has services that wait look at what they need, which may be something else now.
+func (s *Supervisor) lookAgain(names []string) {
+	for _, name := range names {
+		if v, err := s.get(name); err == nil {
+			v.send(event{kind: evNeeds, auto: true, free: true})
+		}
+	}
+}
+
 // adjust takes other settings without another run. Whoever says what it needs from now on has it look at that, once it is there.
 func (v *svc) adjust(ev event) {
 	spec := v.st.Spec
@@ -181,6 +186,9 @@ func (v *svc) adjust(ev event) {
 		return // it has begun since the file was compared with it
 	}
 	v.setSpec(spec)
+	if v.st.State == service.Waiting {
+		v.held = true // until lookAgain
+	}
 	if v.st.State == service.Idle {
 		v.rested()
 	}
@@ -238,13 +246,18 @@ func (s *Supervisor) makeWay(ctx context.Context, p Plan, specs map[string]*serv
 	hold := func(v *svc) event {
 		return event{kind: evRestart, spec: v.specFor(*specs[v.name], p), lazy: true, hold: true, asked: slices.Contains(p.Start, v.name)}
 	}
+	promise := func(v *svc) event {
+		ev := hold(v)
+		ev.down = true
+		return ev
+	}
 	var gone, promised []*svc
 	if p.Whole {
 		gone = s.others(p.Specs)
 	}
 	if len(stale) > 0 || slices.ContainsFunc(gone, func(v *svc) bool { return v.status().State.Active() }) {
 		promised = s.unstarted(p.Start, stale)
-		s.replace(ctx, promised, hold)
+		s.replace(ctx, promised, promise)
 	}
 	s.drop(ctx, gone)
 	s.replace(ctx, stale, hold)
@@ -258,7 +271,7 @@ func (s *Supervisor) unstarted(names []string, but []*svc) (some []*svc) {
 		if err != nil || slices.Contains(but, v) {
 			continue
 		}
-		if st := v.status(); wantsStart(st) && !st.State.Alive() {
+		if st := v.status(); wantsStart(st) && !st.State.Alive() && st.State != service.Backoff { // which starts by itself
 			some = append(some, v)
 		}
 	}

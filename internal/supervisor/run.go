@@ -85,10 +85,12 @@ func (v *svc) notStarted(err error) {
 	v.st.StoppedAt = time.Now().UTC()
 	v.st.State, v.st.Why = service.Failed, "can't start: "+err.Error()
 	var taken *sockets.TakenError
-	if !errors.As(err, &taken) {
+	switch {
+	case errors.As(err, &taken):
+		v.st.Why = err.Error()
+	case v.st.Restarts == 0 || !isPassing(err): // somebody has asked for it, and is told
 		return
 	}
-	v.st.Why = err.Error()
 	switch v.classifyExit(false) {
 	case evExitOnce: // not within this call, which would be a loop
 		v.st.NextTry = time.Now().UTC()
@@ -99,6 +101,11 @@ func (v *svc) notStarted(err error) {
 	default:
 		v.sayLimit()
 	}
+}
+
+// isPassing reports that a process could not be had just then: for want of memory, processes or descriptors, or because its program was being written.
+func isPassing(err error) bool {
+	return slices.ContainsFunc([]error{unix.EAGAIN, unix.ENOMEM, unix.EMFILE, unix.ENFILE, unix.ETXTBSY}, func(e error) bool { return errors.Is(err, e) })
 }
 
 func bootID() string {

@@ -195,17 +195,20 @@ func (v *svc) stopForGood(event) {
 
 // remove forgets the service, with or without its log. One that somebody has started meanwhile is not removed; nobody starts it any more, or
 // another one of its name, before its files are gone. Who comes second waits for the one who does it.
-func (v *svc) remove(log bool) error {
+func (v *svc) remove(log bool) (err error) {
 	over := false
 	switch sent := v.send(event{kind: evLetGo, over: &over}); {
 	case sent && over:
 	case v.over.Load():
 		<-v.removed
-		return nil
+		return v.notRemoved
 	default:
 		return fmt.Errorf("service %q: %w but %s; stop it first", v.name, ErrBusy, v.status().State)
 	}
-	defer close(v.removed)
+	defer func() {
+		v.notRemoved = err
+		close(v.removed)
+	}()
 	defer v.sup.forget(v)
 	v.close()
 	o := v.sup.o

@@ -5,6 +5,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -348,7 +349,7 @@ func (s *Supervisor) duplicates() (all map[string]*os.File, err error) {
 	all = map[string]*os.File{}
 	note := func(ferr error) {
 		if ferr != nil && !errors.Is(ferr, os.ErrClosed) {
-			err = errors.Join(err, ferr)
+			err = cmp.Or(err, ferr) // one will do
 		}
 	}
 	for _, v := range s.services() {

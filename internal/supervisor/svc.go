@@ -26,25 +26,26 @@ type svc struct {
 	halted, released sync.Once
 	exited           chan struct{} // closed when the goroutine has ended
 
-	st       service.Status
-	proc     *process.Process // of this or the last run, until nothing of it is left
-	out      *servicelog.Writer
-	run      *attempt // the run that is to become ready, or says its status
-	again    *event   // a start that waits for the end of stopping
-	unready  string   // why the run is being ended, if that is for being not ready
-	outlived bool     // the run could not be stopped
-	held     bool     // it waits for whoever said hold
-	patient  bool     // it waits for what it needs, even if that is down
-	trial    bool     // a run that ends before it is up is not followed by another
-	limited  bool     // too many runs have failed
-	barren   bool     // the last run left by itself although a connection waits
-	front    front
-	term     *terminal          // of the run; nil: it has none
-	uncheck  context.CancelFunc // ends the alive checks
-	over     atomic.Bool        // it is removed: never started again
-	removed  chan struct{}      // closed when it is
-	checker  *checker           // the one that uncheck ends
-	looking  int                // the generation that is looked at from time to time, whether anybody needs it
+	st         service.Status
+	proc       *process.Process // of this or the last run, until nothing of it is left
+	out        *servicelog.Writer
+	run        *attempt // the run that is to become ready, or says its status
+	again      *event   // a start that waits for the end of stopping
+	unready    string   // why the run is being ended, if that is for being not ready
+	outlived   bool     // the run could not be stopped
+	held       bool     // it waits for whoever said hold
+	patient    bool     // it waits for what it needs, even if that is down
+	trial      bool     // a run that ends before it is up is not followed by another
+	limited    bool     // too many runs have failed
+	barren     bool     // the last run left by itself although a connection waits
+	front      front
+	term       *terminal          // of the run; nil: it has none
+	uncheck    context.CancelFunc // ends the alive checks
+	over       atomic.Bool        // it is removed: never started again
+	removed    chan struct{}      // closed when it is
+	notRemoved error              // why it is not; not before removed is closed
+	checker    *checker           // the one that uncheck ends
+	looking    int                // the generation that is looked at from time to time, whether anybody needs it
 
 	leases  atomic.Int32 // of connections
 	sparing atomic.Bool  // the stop that is under way must not cut anybody short
@@ -142,11 +143,18 @@ func (v *svc) classify(ev event) event {
 	}
 	switch ev.kind {
 	case evStart, evNeeds:
-		if ev.kind == evNeeds && v.held {
+		if ev.free {
+			v.held, ev.lazy = false, v.st.Lazy
+		}
+		if ev.kind == evNeeds && (v.held || v.st.State != service.Waiting) {
 			ev.kind = kinds
 			return ev
 		}
 		return v.classifyStart(ev)
+	case evRestart:
+		if ev.down && v.st.State.Alive() {
+			ev.kind = evSpec
+		}
 	case evConnect:
 		// Somebody may have been accepted by the last run before this came.
 		if v.st.State == service.Idle && v.front.sock != nil && v.front.sock.Waits() {

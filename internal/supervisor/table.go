@@ -93,6 +93,8 @@ type event struct {
 	lazy       bool            // with evStart: if it is on demand, its socket is enough
 	asked      bool            // with evRestart: also where somebody wants it down
 	hold       bool            // with evRestart: whoever sends it sends evStart later; if hobd ends before, the next one starts the run
+	down       bool            // with evRestart: only where none runs by now, else it is evSpec
+	free       bool            // with evNeeds: one that was held while the file was applied is not any more
 	found      service.Address // with evReady: where it was found to listen
 	lease      service.Lease   // with evLease and evLeaseOver
 	by         *checker        // with evChecked, evSick and evWell
