@@ -2,6 +2,9 @@ package hob
 
 import (
 	"context"
+	"errors"
+	"io/fs"
+	"math"
 	"time"
 
 	"github.com/hobworks/hob/internal/instance"
@@ -68,7 +71,7 @@ func (c *Client) Stop(ctx context.Context, keep bool) error {
 func lastAttempt(inst instance.Instance) int64 {
 	state, err := inst.OpenState(false)
 	if err != nil {
-		return 0
+		return math.MaxInt64 // which one is not known, so none is seen to be later
 	}
 	defer state.Close()
 	rec, _ := lock.ReadRecord(state, inst.LockName())
@@ -80,8 +83,11 @@ func lastAttempt(inst instance.Instance) int64 {
 // waits for a service starts the next daemon at once.
 func waitGone(ctx context.Context, inst instance.Instance, attempt int64) error {
 	state, err := inst.OpenState(false)
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil // nothing is there that could be held
+	}
+	if err != nil { // for want of a descriptor: it may be held
+		return verdictError(inst, probe.Report{Verdict: probe.Unknown, Err: err})
 	}
 	defer state.Close()
 	for pause := 2 * time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {

@@ -41,7 +41,8 @@ func Evict(ctx context.Context, inst Instance) error {
 	rec, ok := lock.ReadRecord(state, i.LockName())
 	p, err := culprit(rec, ok)
 	if err != nil {
-		if held, _ := probe.Held(i, state); !held { // it has ended meanwhile
+		held, _ := probe.Held(i, state)
+		if now, ok := lock.ReadRecord(state, i.LockName()); !held || ok && now.Attempt > rec.Attempt { // it has ended meanwhile
 			return nil
 		}
 		return &Error{Verdict: string(probe.Unresponsive), Code: "not_evicted", Pid: rec.Pid, Err: err,
@@ -78,7 +79,7 @@ func culprit(rec lock.Record, ok bool) (*process.Process, error) {
 }
 
 func descendsFrom(pid int) bool {
-	for at := syscall.Getpid(); at > 1; {
+	for at := syscall.Getpid(); at > 0; { // also 1: that of a container may be hobd
 		if at == pid {
 			return true
 		}

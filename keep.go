@@ -40,7 +40,7 @@ func (s *server) keep(ctx context.Context) {
 			poll = fastPoll
 		}
 		switch {
-		case s.inst.Root.Exists():
+		case !s.inst.Root.Gone():
 			rootGone = time.Time{}
 		case rootGone.IsZero():
 			rootGone = time.Now()

@@ -99,7 +99,7 @@ const againTime = 10 * time.Second
 func (u *upgrader) failedJustNow(program string) *Error {
 	u.umu.Lock()
 	defer u.umu.Unlock()
-	if u.outcome.Program != program || time.Since(u.outcome.At) >= againTime {
+	if since := time.Since(u.outcome.At); u.outcome.Program != program || since >= againTime || since < 0 { // the clock was set back
 		return nil
 	}
 	return u.outcome.Error

@@ -427,6 +427,8 @@ func TestSessionsOutliveAnUpgrade(t *testing.T) {
 	conn, err := w.contact(true)
 	require.NoError(t, err)
 	defer conn.Close()
+	lease := make(chan error, 1) // of a client that does not ask again, as hob hold does
+	go func() { _, err := api.ServiceHold.Call(t.Context(), conn, api.HoldParams{Names: []string{"web"}}); lease <- err }()
 	kept := w.pid()
 	for i := range 5 {
 		w.as(2 + i%2)
@@ -442,6 +444,7 @@ func TestSessionsOutliveAnUpgrade(t *testing.T) {
 	}
 	require.Empty(t, waits)
 	require.Empty(t, holds)
+	require.Empty(t, lease)
 	require.NoError(t, os.WriteFile(note+".end", nil, 0o600))
 	require.Equal(t, 9, (<-holds).code)
 	text, err := os.ReadFile(note)

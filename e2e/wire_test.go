@@ -20,7 +20,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/hobworks/hob/internal/api"
 	"github.com/hobworks/hob/internal/instance"
+	"github.com/hobworks/hob/internal/ipc"
 	"github.com/hobworks/hob/internal/process"
 )
 
@@ -209,6 +211,28 @@ func TestBothFramings(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, json.Unmarshal(body, &answer))
 	require.Equal(t, 7, answer.ID)
+}
+
+// TestUpRefusesAnEnvironmentBeforeItEndsAnything: no process could be executed with it.
+func TestUpRefusesAnEnvironmentBeforeItEndsAnything(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.toml("[services.web]\nrun = 'sleep 1000'\n")
+	w.ok("up")
+	pid := w.list()["web"].Pid
+	w.toml("[services.web]\nrun = 'sleep 1001'\n")
+	conn, err := w.contact(true)
+	require.NoError(t, err)
+	defer conn.Close()
+	for _, kv := range []string{"A=\x00B", "A=" + strings.Repeat("x", 1<<20)} {
+		_, err = api.ProjectUp.Call(t.Context(), conn, api.UpParams{Env: []string{kv}})
+		e, ok := errors.AsType[*ipc.Error](err)
+		require.True(t, ok, "%v", err)
+		require.Equal(t, "usage", e.Data.Code, e.Message)
+	}
+	require.Equal(t, pid, w.list()["web"].Pid)
+	_, err = api.ServiceStart.Call(t.Context(), conn, api.NamesParams{Names: make([]string, 20_000)})
+	require.ErrorContains(t, err, "20000 names at once")
 }
 
 // TestClientsOfTheDocs runs the two clients with which docs/protocol.md opens, and that of docs/other-languages.md.

@@ -58,8 +58,9 @@ func (d *daemon) serviceHold(ctx context.Context, r *hob.Request, p api.HoldPara
 		return none, err
 	}
 	select {
-	case <-ctx.Done():
+	case <-ctx.Done(): // also for an upgrade: the next program has it go on
+		return none, ctx.Err()
 	case <-d.leaving:
+		return none, nil
 	}
-	return none, nil
 }

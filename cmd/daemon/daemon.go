@@ -39,9 +39,10 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		return code
 	}
 	// First of all: a TERM during the start must abort it, not be lost; and what is ignored
-	// here would be ignored in every service (signal(7)).
-	sig := catch()
+	// here would be ignored in every service (signal(7)). Unblocked first: one that was waiting is
+	// for the program that this one then executes.
 	unblock()
+	sig := catch()
 	fault.Point("daemon.start")
 	flags := flag.NewFlagSet("hobd", flag.ContinueOnError)
 	flags.SetOutput(stderr)

@@ -142,10 +142,16 @@ func (d *daemon) each(names []string, env []string, f func(name string) (service
 	return api.ServicesResult{Services: d.documents(all, env)}, nil
 }
 
+// mostNames bounds what one call makes hobd do, several times over: a name may be there more than once.
+const mostNames = 10_000
+
 // statuses is each without a look at processes.
 func (d *daemon) statuses(names []string, f func(name string) (service.Status, error)) ([]service.Status, error) {
 	if len(names) == 0 {
 		return nil, &hob.Error{Code: api.CodeUsage, Message: "no service was named"}
+	}
+	if len(names) > mostNames {
+		return nil, &hob.Error{Code: api.CodeUsage, Message: fmt.Sprintf("%d names at once: more than %d", len(names), mostNames)}
 	}
 	var all []service.Status
 	for _, name := range names {

@@ -6,10 +6,12 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"slices"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/hobworks/hob"
@@ -116,7 +118,8 @@ func (w *watchman) relieve(end sentry.End) bool {
 
 // need looks at what lives and at what was written down.
 func (w *watchman) need() sentry.Need {
-	if _, err := instance.OpenRoot(w.project); err == nil {
+	// What can't be looked at is not gone: see instance.Root.Gone.
+	if _, err := instance.OpenRoot(w.project); !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) {
 		w.gone = time.Time{}
 	} else if w.gone.IsZero() {
 		w.gone = time.Now()

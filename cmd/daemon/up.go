@@ -51,6 +51,12 @@ func (d *daemon) projectUp(ctx context.Context, r *hob.Request, p api.UpParams) 
 		if plan.Env = p.Env; plan.Env == nil {
 			plan.Env = []string{}
 		}
+		for _, spec := range plan.Specs { // before anything is ended
+			spec.Env = p.Env
+			if err := spec.CheckArgs(); err != nil {
+				return plan, &hob.Error{Code: api.CodeUsage, Message: err.Error(), Err: err}
+			}
+		}
 		if p.Progress {
 			quiet = d.forward(r, func(name string) bool { return slices.Contains(plan.Start, name) })
 		}
@@ -235,10 +241,14 @@ func (d *daemon) unknown(err error, names []string) error {
 	if !errors.Is(err, supervisor.ErrNoSuchService) {
 		return err
 	}
-	for _, name := range names {
-		if source, ok := d.inFile(name); ok {
+	project, cerr := config.Load(d.inst.Root.Path)
+	if cerr != nil {
+		return err
+	}
+	for _, s := range project.Services {
+		if slices.Contains(names, s.Name) {
 			return &hob.Error{Code: api.CodeNoSuchService, Err: err, Message: err.Error(),
-				Hint: fmt.Sprintf("it is in %s: hob up %s", source, name)}
+				Hint: fmt.Sprintf("it is in %s: hob up %s", project.Source, s.Name)}
 		}
 	}
 	return err

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"math"
 	"os"
 	"strconv"
 	"time"
@@ -14,8 +15,8 @@ func watchdogTime() time.Duration {
 	if pid := os.Getenv("WATCHDOG_PID"); pid != "" && pid != strconv.Itoa(os.Getpid()) {
 		return 0 // it is meant for somebody who has started this one
 	}
-	usec, err := strconv.ParseUint(os.Getenv("WATCHDOG_USEC"), 10, 32)
-	if err != nil {
+	usec, err := strconv.ParseUint(os.Getenv("WATCHDOG_USEC"), 10, 64)
+	if err != nil || usec > uint64(math.MaxInt64/time.Microsecond) {
 		return 0
 	}
 	return time.Duration(usec) * time.Microsecond

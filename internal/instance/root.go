@@ -96,8 +96,15 @@ func homeRoot() string {
 // Same reports whether r and o are the same directory of the file system.
 func (r Root) Same(o Root) bool { return r.Dev == o.Dev && r.Ino == o.Ino }
 
-// Exists reports whether the directory is still the one that r was made of.
-func (r Root) Exists() bool {
+// Gone reports that nothing, or another directory, has the path that r was made of. A directory that can't be looked at is not gone:
+// its parent may be closed just now, or a file server may not answer.
+func (r Root) Gone() bool {
 	var st syscall.Stat_t
-	return syscall.Stat(r.Path, &st) == nil && uint64(st.Dev) == r.Dev && uint64(st.Ino) == r.Ino
+	switch err := syscall.Stat(r.Path, &st); err {
+	case nil:
+		return uint64(st.Dev) != r.Dev || uint64(st.Ino) != r.Ino
+	case syscall.ENOENT, syscall.ENOTDIR:
+		return true
+	}
+	return false
 }

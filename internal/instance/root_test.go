@@ -56,7 +56,7 @@ func TestFindRoot(t *testing.T) {
 			r, err := FindRoot(filepath.Join(home, c.from))
 			require.NoError(t, err)
 			require.Equal(t, filepath.Join(home, c.want), r.Path)
-			require.True(t, r.Exists())
+			require.False(t, r.Gone())
 		})
 	}
 }
@@ -102,7 +102,7 @@ func TestOddNamesAreRoots(t *testing.T) {
 		r, err := OpenRoot(dir)
 		require.NoError(t, err, "%q", name)
 		require.Equal(t, dir, r.Path)
-		require.True(t, r.Exists())
+		require.False(t, r.Gone())
 		require.Empty(t, seen[id(r.Path, "")])
 		seen[id(r.Path, "")] = name
 	}
@@ -132,14 +132,29 @@ func TestReplacedRootIsAnother(t *testing.T) {
 	base := canonical(t)
 	r, err := OpenRoot(mkdir(t, base, "p"))
 	require.NoError(t, err)
-	require.True(t, r.Exists())
+	require.False(t, r.Gone())
 	require.NoError(t, os.Rename(r.Path, filepath.Join(base, "old")))
-	require.False(t, r.Exists())
+	require.True(t, r.Gone())
 	again, err := OpenRoot(mkdir(t, base, "p"))
 	require.NoError(t, err)
-	require.False(t, r.Exists())
+	require.True(t, r.Gone())
 	require.False(t, r.Same(again))
 	require.Equal(t, id(r.Path, ""), id(again.Path, ""))
+}
+
+// TestRootThatCannotBeLookedAtIsNotGone: whatever the reason is, a file server that does not answer or a directory that was closed.
+func TestRootThatCannotBeLookedAtIsNotGone(t *testing.T) {
+	base := canonical(t)
+	r, err := OpenRoot(mkdir(t, base, "parent/p"))
+	require.NoError(t, err)
+	parent := filepath.Join(base, "parent")
+	require.NoError(t, os.Rename(parent, filepath.Join(base, "old")))
+	require.True(t, r.Gone())
+	require.NoError(t, os.Symlink(parent, parent)) // ELOOP
+	require.False(t, r.Gone())
+	require.NoError(t, os.Remove(parent))
+	require.NoError(t, os.WriteFile(parent, nil, 0o600)) // ENOTDIR
+	require.True(t, r.Gone())
 }
 
 // TestForeignMarkerIsRefused: whoever can write /tmp/hob.toml must not decide what runs here.

@@ -74,8 +74,10 @@ func holder(want *unix.Stat_t) int {
 }
 
 func holds(pid, fd string, want *unix.Stat_t) bool {
-	var st unix.Stat_t
-	if unix.Stat(filepath.Join("/proc", pid, "fd", fd), &st) != nil || st.Dev != want.Dev || st.Ino != want.Ino {
+	// Not stat(2), which asks the server of a file that is on a network's file system, and waits for it.
+	var st unix.Statx_t
+	err := unix.Statx(unix.AT_FDCWD, filepath.Join("/proc", pid, "fd", fd), unix.AT_STATX_DONT_SYNC, unix.STATX_INO, &st)
+	if err != nil || st.Ino != want.Ino || unix.Mkdev(st.Dev_major, st.Dev_minor) != want.Dev {
 		return false
 	}
 	info, err := os.ReadFile(filepath.Join("/proc", pid, "fdinfo", fd))

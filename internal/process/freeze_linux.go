@@ -2,9 +2,12 @@ package process
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"strconv"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const canFreeze = true
@@ -18,8 +21,11 @@ const stillPause = 200 * time.Microsecond
 func threadsStill(pid int) (state byte, still bool) {
 	dir := "/proc/" + strconv.Itoa(pid) + "/task"
 	entries, err := os.ReadDir(dir)
-	if err != nil {
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
 		return 0, true // it is gone
+	}
+	if err != nil {
+		return '?', false
 	}
 	for _, e := range entries {
 		text, err := readProc(dir+"/"+e.Name()+"/stat", make([]byte, 0, 512))

@@ -1,9 +1,11 @@
 package process
 
 import (
+	"fmt"
 	"os"
 	"strconv"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -63,9 +65,12 @@ func newHandle(pid, fd int) (*handle, error) {
 	}
 	file := os.NewFile(uintptr(fd), "pidfd:"+strconv.Itoa(pid))
 	conn, err := file.SyscallConn()
+	if err == nil {
+		err = file.SetReadDeadline(time.Time{}) // an error where the poller could not take it, epoll_ctl(2): the end would never be seen
+	}
 	if err != nil {
 		file.Close()
-		return nil, err
+		return nil, fmt.Errorf("watch pid %d: %w", pid, err)
 	}
 	return &handle{pid: pid, file: file, conn: conn}, nil
 }

@@ -150,6 +150,7 @@ type termination struct {
 	apart   bool           // somebody was found who did not descend from the leader
 	members map[ID]*member // everything ever found, by pid and start; the boot is this one
 	found   []Info         // by the last look
+	group   bool           // by the last look that worked: all of the group is to be ended, too
 	err     error          // of the last look and its signals
 	frozen  *Frozen        // by spare, and to stay so
 }
@@ -185,10 +186,10 @@ func (t *termination) killed() []Info {
 // end repeats look, signal, wait until nothing can be left, two looks in a row found nothing, or ctx is done (false).
 func (t *termination) end(ctx context.Context, sig syscall.Signal) bool {
 	for empty := 0; ctx.Err() == nil; {
-		var group bool
-		t.found, group, t.err = t.p.tree(t.holders)
+		found, group, err := t.p.tree(t.holders)
+		t.found, t.err = found, err
 		if t.err != nil { // most likely out of descriptors
-			if sig == unix.SIGKILL { // needs none, and does no harm twice
+			if sig == unix.SIGKILL && t.group { // needs none, and does no harm twice
 				_ = t.p.SignalGroup(sig)
 			}
 			pause(ctx, retryPause)
@@ -200,7 +201,7 @@ func (t *termination) end(ctx context.Context, sig syscall.Signal) bool {
 			}
 			continue
 		}
-		empty = 0
+		empty, t.group = 0, group
 		t.apart = t.apart || !t.oneFamily()
 		t.wait(ctx, sig, t.signal(group, sig))
 		if ctx.Err() == nil && t.nothingLeft() {

@@ -19,6 +19,9 @@ type Message struct {
 // maxStatus bounds what a service may say about itself in one message.
 const maxStatus = 1024
 
+// maxExtend is the longest EXTEND_TIMEOUT_USEC that is taken: a longer one is a mistake.
+const maxExtend = 24 * time.Hour
+
 // Parse reads the assignments of a datagram, one a line. It never fails: what is no assignment says nothing.
 func Parse(datagram []byte) Message {
 	var m Message
@@ -34,7 +37,7 @@ func Parse(datagram []byte) Message {
 		case "STATUS":
 			m.Status = printable(value)
 		case "EXTEND_TIMEOUT_USEC":
-			if usec, err := strconv.ParseUint(value, 10, 32); err == nil {
+			if usec, err := strconv.ParseUint(value, 10, 64); err == nil && usec <= uint64(maxExtend/time.Microsecond) {
 				m.Extend = time.Duration(usec) * time.Microsecond
 			}
 		}

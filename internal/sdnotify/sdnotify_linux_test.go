@@ -61,6 +61,7 @@ func TestParse(t *testing.T) {
 		"STATUS=a=b c\nREADY=1\nX=y":           {Ready: true, Status: "a=b c"},
 		"STOPPING=1\nRELOADING=1":              {Stopping: true, Reloading: true},
 		"EXTEND_TIMEOUT_USEC=1500000":          {Extend: 1500 * time.Millisecond},
+		"EXTEND_TIMEOUT_USEC=7200000000":       {Extend: 2 * time.Hour},
 		"EXTEND_TIMEOUT_USEC=-1":               {},
 		"EXTEND_TIMEOUT_USEC=99999999999999":   {},
 		"":                                     {},
