@@ -220,6 +220,7 @@ func TestKilledDaemonsServicesLiveOn(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.ok("run", "web", "--", "sh", "-c", "echo one; sleep 1000")
+	w.ok("wait", "web", "--for", "log:one")
 	before := w.doc(0, "ps", "web").Service
 	w.killSilently()
 	after := w.doc(0, "ps", "web").Service

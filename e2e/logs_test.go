@@ -237,6 +237,8 @@ func TestLogsIntoHead(t *testing.T) {
 	w := newWorld(t)
 	w.ok("run", "many", "--", "seq", "200000")
 	w.ok("run", "web", "--", "sh", "-c", "echo 1; exec sleep 1000")
+	w.haveEnded("many")
+	w.ok("wait", "web", "--for", "log:1")
 	for _, args := range []string{"logs -n 1000000 many", "logs -f many", "logs -f web", "logs -n 1000000", "logs --json -n 1000000 many", "ps", "list"} {
 		r := w.shell(`hob ` + args + ` | head -n 1; exit "${PIPESTATUS[0]}"`)
 		require.Contains(t, []int{0, 128 + int(syscall.SIGPIPE)}, r.code, "hob %s", args)

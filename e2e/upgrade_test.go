@@ -64,6 +64,7 @@ func TestUpgradeKeepsEverything(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t).as(1)
 	w.ok("run", "web", "--restart", "no", "--", "sh", "-c", "echo one; exec sleep 1000")
+	w.ok("wait", "web", "--for", "log:one")
 	before, pid := w.doc(0, "ps", "web").Service, w.pid()
 	require.Equal(t, "v1.0.0", w.version())
 	w.as(2)
