@@ -46,6 +46,7 @@ func TestCallersAreNotHeldUp(t *testing.T) {
 			require.Zero(t, r.code, "%s%s", r.stdout, r.stderr)
 			d := w.doc(0, "ps", "web")
 			require.Equal(t, "running", d.Service.State)
+			w.onGuard(1) // while hobd forks its sentry it has a pipe of Go's
 			checkDescriptors(w, w.pid(), d.Service.Pid)
 		})
 	}
