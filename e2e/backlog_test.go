@@ -48,7 +48,7 @@ func TestBackloggedDaemon(t *testing.T) {
 		early = append(early, c)
 	}
 	t.Logf("%d connections fill the queue", len(early)+w.flood())
-	e := w.failure(124, "daemon", "start", "--timeout=1s")
+	e := w.failure(124, "daemon", "start", "--timeout=10s")
 	require.Equal(t, "timeout", e.Code)
 	require.Regexp(t, `its queue of connections is full \(pid \d+ is stopped, state T\)`, e.Message)
 	require.Contains(t, e.Hint, "hob daemon restart --force")

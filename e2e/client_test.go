@@ -137,7 +137,7 @@ func TestTimeoutsSayWhatWasNotDone(t *testing.T) {
 	w := newWorld(t)
 	p := w.sit("run", "--tty", "shell", "--", "cat")
 	p.leaves(0)
-	p = w.sit("attach", "shell", "--timeout", "300ms")
-	p.sees("hob: attach shell: not done in 300ms")
+	p = w.sit("attach", "shell", "--timeout", "10s") // not so short that it ends before there is a connection
+	p.sees("hob: attach shell: not done in 10s")
 	p.leaves(124)
 }

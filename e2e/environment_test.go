@@ -102,7 +102,7 @@ func TestProjectsAreApart(t *testing.T) {
 	require.NoError(t, os.Rename(first, first+".moved"))
 	w.project = first
 	require.NoError(t, os.Mkdir(w.project, 0o755))
-	e := w.failure(1, "ps", "--timeout=5s")
+	e := w.failure(1, "ps")
 	require.Equal(t, "collision", e.Code, e.Message)
 	require.Contains(t, e.Message, "inode")
 	require.NoError(t, os.Remove(w.project))
