@@ -108,11 +108,10 @@ func TestPolicies(t *testing.T) {
 func TestStopEndsTheBackOff(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.toml("[services.web]\nrun = ['sh', '-c', 'echo run >>runs; sleep 0.4; exit 1']\n")
-	w.ok("up")
+	w.toml("[services.web]\nrun = ['sh', '-c', 'echo run >>runs; exit 1']\n")
 	var s api.Service
 	w.eventually("it is in back-off", func() bool { // a pause is short, and there are four of them
-		if s = w.list()["web"]; s.State == "failed" {
+		if s = w.list()["web"]; s.State == "" || s.State == "failed" {
 			w.hob("up", "--no-wait")
 		}
 		return s.State == "backoff"
@@ -398,11 +397,19 @@ func (w *world) killSilently() {
 func TestAfterARebootNothingRuns(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.toml("[services]\nup.run = ['sh', '-c', 'echo run >>runs; exec sleep 1000']\nlooping.run = ['sh', '-c', 'echo run >>runs; sleep 0.4; exit 1']\n")
-	w.ok("up")
-	w.eventually("one is in back-off", func() bool { // its log is read soon enough on a slow machine, too
-		lines := strings.Split(strings.TrimSpace(w.daemonLog()), "\n")
-		return strings.Contains(lines[len(lines)-1], "service=looping from=running to=backoff")
+	w.toml("[services]\nup.run = ['sh', '-c', 'echo run >>runs; exec sleep 1000']\nlooping.run = ['sh', '-c', 'echo run >>runs; exit 1']\n")
+	w.ok("up", "up")
+	w.eventually("one is in back-off, and there is a sentry", func() bool { // a pause is short, and there are four of them
+		if s := w.list()["looping"]; s.State == "stopped" || s.State == "failed" {
+			w.hob("up", "--no-wait")
+		}
+		w.stop(w.pid())
+		text, _ := os.ReadFile(w.inst().Path("state", "looping.json"))
+		if strings.Contains(string(text), `"state":"backoff"`) && len(w.sentries()) == 1 {
+			return true
+		}
+		w.kill(w.pid(), syscall.SIGCONT)
+		return false
 	})
 	w.killSilently()
 	pid := 0
