@@ -293,10 +293,7 @@ func TestWatchdog(t *testing.T) {
 	w.ok("run", "web", "--", "sleep", "1000")
 	service := w.doc(0, "ps", "web").Service.Pid
 	w.onGuard(1)
-	w.eventually("it has been fed twice", func() bool {
-		require.False(t, n.hungry(every))
-		return strings.Count(n.heard(cmd.Process.Pid), "WATCHDOG=1") >= 2
-	})
+	w.eventually("it has been fed twice", func() bool { return strings.Count(n.heard(cmd.Process.Pid), "WATCHDOG=1") >= 2 })
 	hangs := w.command("daemon", "upgrade") // nobody is answered meanwhile
 	require.NoError(t, hangs.Start())
 	w.eventually("it is not fed", func() bool { return n.hungry(every) })
