@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -188,6 +189,9 @@ func TestOfAnotherProcessNothingIsTaken(t *testing.T) {
 func script(t *testing.T, text string, mode os.FileMode) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "program")
+	// A child that has it open for writing, until its own exec, would have its exec fail with ETXTBSY.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	require.NoError(t, os.WriteFile(path, []byte(text), mode))
 	return path
 }
@@ -254,6 +258,7 @@ func TestTrialWaitsForNoStranger(t *testing.T) {
 	require.NoError(t, rerr)
 	pid, perr := strconv.Atoi(strings.TrimSpace(string(text)))
 	require.NoError(t, perr)
+	require.Greater(t, pid, 1)
 	if unix.Kill(pid, 0) == nil {
 		require.NoError(t, unix.Kill(pid, unix.SIGKILL))
 	} else {
