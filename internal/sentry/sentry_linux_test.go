@@ -255,7 +255,7 @@ func TestLingeringSentryIsUsedAgain(t *testing.T) {
 	}
 	require.Equal(t, []int{pid}, sentries(dir))
 	k.Close(false)
-	require.Empty(t, sentries(dir))
+	noneIsLeft(t, dir)
 }
 
 // TestStoppedSentryHoldsNobodyUp: it is killed when it does not go, and when it does not read.
@@ -275,7 +275,7 @@ func TestStoppedSentryHoldsNobodyUp(t *testing.T) {
 	})
 	require.NoError(t, syscall.Kill(theSentry(t, dir), syscall.SIGSTOP))
 	k.Close(false)
-	require.Empty(t, sentries(dir))
+	noneIsLeft(t, dir)
 }
 
 // TestUselessSentriesAreNotStartedOverAndOver: one that ends at once, one that can't be executed.
@@ -285,13 +285,14 @@ func TestUselessSentriesAreNotStartedOverAndOver(t *testing.T) {
 	o := options(dir, "ends")
 	output := o.Command.Output
 	o.Command.Output = func() (*os.File, error) { starts++; return output() }
+	began := time.Now()
 	k := Keep(o)
 	k.Sync()
 	for range 1000 {
 		k.Sync()
 	}
 	k.Close(false)
-	require.LessOrEqual(t, starts, 5) // 2 and one more after each second
+	require.LessOrEqual(t, starts, 2+int(time.Since(began)/time.Second)) // 2, and no more than one more after each second
 	require.Positive(t, starts)
 
 	for _, bad := range []func() (string, error){program("/nonexistent/hobd"), func() (string, error) { return "", os.ErrNotExist }} {
@@ -299,7 +300,7 @@ func TestUselessSentriesAreNotStartedOverAndOver(t *testing.T) {
 		k = Keep(o)
 		k.Sync()
 		k.Close(true)
-		require.Empty(t, sentries(dir))
+		noneIsLeft(t, dir)
 	}
 }
 
@@ -324,7 +325,7 @@ func TestOtherSentry(t *testing.T) {
 		require.False(t, Other(junk), junk)
 	}
 	k.Close(false)
-	require.False(t, Other(noted[0]))
+	eventually(t, "it has ended", func() bool { return !Other(noted[0]) })
 }
 
 // TestPausesGrow and are bounded, whatever the count.
@@ -369,6 +370,9 @@ func TestUpgradeOfHobdIsWatched(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
 			dir := place(t, "web")
+			if what == "hangs" {
+				require.NoError(t, os.WriteFile(filepath.Join(dir, "impatient"), nil, 0o600))
+			}
 			d := startDaemon(t, dir)
 			service := write(t, filepath.Join(dir, "fifo", "web"), "x")
 			defer service.Close()
