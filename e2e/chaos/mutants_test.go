@@ -41,8 +41,8 @@ var mutants = map[string][]string{
 // quick are those that make test looks for as well.
 var quick = []string{"a starter removes the socket before it has the lock", "a service runs without its lock", "the lock is let go of in an upgrade", "no guard"}
 
-// mutantTime is what the harness has to find one.
-const mutantTime = 20 * time.Second
+// mutantTime is what the harness has to find one. It takes seconds, and far longer where the machine is busy.
+const mutantTime = 3 * time.Minute
 
 // TestEveryMutantIsFound plants one bug after the other and lets the harness look for it, in projects of the kind in which it can show. One that it
 // does not find in time is a hole in the harness. At first it looks, as hard, where none is planted, and has to find nothing. HOB_MUTANTS=full
@@ -69,7 +69,7 @@ func TestEveryMutantIsFound(t *testing.T) {
 	out, err := exec.Command("go", "test", "-c", "-tags", "hobfault,mutant", "-o", program, ".").CombinedOutput()
 	require.NoError(t, err, string(out))
 	look := func(t *testing.T, name string, only []string, d time.Duration) (string, error) {
-		c := config{Duration: d, Patience: 8 * time.Second, Seed: rand.Uint64(), Only: only, Bin: dir, Stop: true, Few: true}
+		c := config{Duration: d, Patience: 30 * time.Second, Seed: rand.Uint64(), Only: only, Bin: dir, Stop: true, Few: true}
 		out, err := run(t, c, program, []string{"HOB_MUTANT=" + name})
 		t.Logf("HOB_CHAOS_SEED=%d HOB_MUTANT=%q\n%s", c.Seed, name, out)
 		return out, err
