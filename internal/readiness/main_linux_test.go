@@ -22,6 +22,7 @@ import (
 // TestMain plays the services: HOB_READINESS_HELPER is what to do, the arguments what with.
 func TestMain(m *testing.M) {
 	if how := os.Getenv("HOB_READINESS_HELPER"); how != "" {
+		time.AfterFunc(5*time.Minute, func() { os.Exit(99) }) // nothing outlives a broken test for long
 		signal.Reset()
 		helper(how, os.Args[1:])
 		time.Sleep(time.Hour) // until the test ends it

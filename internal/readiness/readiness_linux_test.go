@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -63,6 +64,9 @@ func TestSomebodyElsesAnswerIsNotReady(t *testing.T) {
 	require.NoError(t, Taken(service.Readiness{Log: "x"}))
 }
 
+// notInTime is long enough for one whole try, of a few processes, and shorter than the longest that one may take.
+const notInTime = 8 * time.Second
+
 // TestTimeoutSaysWhatIsMissing in every way to be ready.
 func TestTimeoutSaysWhatIsMissing(t *testing.T) {
 	t.Parallel()
@@ -102,19 +106,24 @@ func TestTimeoutSaysWhatIsMissing(t *testing.T) {
 		"fd":        {service.Readiness{FD: 5}, Target{FD: fd}, "it wrote no newline to descriptor 5"},
 		"notify":    {service.Readiness{Notify: true}, Target{Notify: notify}, "it did not notify"},
 	}
-	t.Run("", func(t *testing.T) { // which ends when all have
-		for name, c := range cases {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
-				if c.r.Timeout = 3 * time.Second; name == "exec" { // time for one whole try
-					c.r.Timeout = 5 * time.Second // it takes a few processes
-				}
-				var late *TimeoutError
-				require.ErrorAs(t, wait(t, c.r, c.t), &late)
-				require.Regexp(t, "^not ready after "+c.r.Timeout.String()+": "+c.want, late.Error())
-			})
-		}
-	})
+	var mu sync.Mutex
+	ended := map[string]error{}
+	var all sync.WaitGroup
+	for name, c := range cases { // all at once, however few processors there are
+		all.Go(func() {
+			c.r.Timeout = notInTime
+			err := wait(t, c.r, c.t)
+			mu.Lock()
+			defer mu.Unlock()
+			ended[name] = err
+		})
+	}
+	all.Wait()
+	for name, c := range cases {
+		var late *TimeoutError
+		require.ErrorAs(t, ended[name], &late, name)
+		require.Regexp(t, "^not ready after "+notInTime.String()+": "+c.want, late.Error(), name)
+	}
 }
 
 // TestLineOfThisRunOnly: what an earlier run wrote does not count, what this one wrote before anybody looked does.
@@ -183,18 +192,23 @@ func TestNotifyExtendsTheTimeout(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	go func() {
-		done <- Wait(ctx, service.Readiness{Notify: true, Timeout: 3 * time.Second}, Target{Notify: s}, func(text string) { said <- text })
+		done <- Wait(ctx, service.Readiness{Notify: true, Timeout: 15 * time.Second}, Target{Notify: s}, func(text string) { said <- text })
 	}()
 	c, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: s.Addr(), Net: "unixgram"})
 	require.NoError(t, err)
 	defer c.Close()
 	_, err = c.Write([]byte("EXTEND_TIMEOUT_USEC=60000000\nSTATUS=loading"))
 	require.NoError(t, err)
-	require.Equal(t, "loading", <-said)
+	select {
+	case text := <-said:
+		require.Equal(t, "loading", text)
+	case err := <-done:
+		t.Fatalf("it ended: %v", err)
+	}
 	select {
 	case err := <-done:
 		t.Fatalf("it ended: %v", err)
-	case <-time.After(3500 * time.Millisecond): // the old time-out is over
+	case <-time.After(15500 * time.Millisecond): // the old time-out is over
 	}
 	_, err = c.Write([]byte("READY=1"))
 	require.NoError(t, err)
@@ -206,7 +220,7 @@ func TestExecChecksLeaveNothing(t *testing.T) {
 	t.Parallel()
 	pids := filepath.Join(t.TempDir(), "pids")
 	check := []string{"sh", "-c", "echo $$ >>" + pids + "; sleep 1000 & echo $! >>" + pids + "; wait"}
-	require.Error(t, wait(t, service.Readiness{Exec: check, Timeout: 3 * time.Second}, target(nil)))
+	require.Error(t, wait(t, service.Readiness{Exec: check, Timeout: notInTime}, target(nil)))
 	text, err := os.ReadFile(pids)
 	require.NoError(t, err)
 	var pid int
