@@ -76,7 +76,7 @@ func TestOneServerForManyClients(t *testing.T) {
 		count, pid int
 		err        error
 	}
-	answers := make(chan answer)
+	answers := make(chan answer, clients)
 	for i := range clients {
 		go func() {
 			var a answer
@@ -84,9 +84,12 @@ func TestOneServerForManyClients(t *testing.T) {
 			answers <- a
 		}()
 	}
+	all := make([]answer, clients) // no client is left behind when one has failed
+	for i := range all {
+		all[i] = <-answers
+	}
 	counts, pids := map[int]bool{}, map[int]bool{}
-	for range clients {
-		a := <-answers
+	for _, a := range all {
 		require.NoError(t, a.err)
 		counts[a.count], pids[a.pid] = true, true
 	}

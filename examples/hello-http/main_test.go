@@ -50,16 +50,19 @@ func TestOneWebServerForManyClients(t *testing.T) {
 		out string
 		err error
 	}
-	answers := make(chan answer)
+	answers := make(chan answer, clients)
 	for range clients {
 		go func() {
 			out, err := run(dir, "/hello")
 			answers <- answer{out, err}
 		}()
 	}
+	all := make([]answer, clients) // no client is left behind when one has failed
+	for i := range all {
+		all[i] = <-answers
+	}
 	counts, pids := map[int]bool{}, map[int]bool{}
-	for range clients {
-		a := <-answers
+	for _, a := range all {
 		require.NoError(t, a.err, a.out)
 		var count, pid int
 		_, err := fmt.Sscanf(a.out, "/hello: request %d of pid %d\n", &count, &pid)

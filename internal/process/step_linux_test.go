@@ -180,6 +180,7 @@ func TestWatchTellsOfAnyProcess(t *testing.T) {
 	require.NoError(t, err)
 	id, err := Identify(pid)
 	require.NoError(t, err)
+	t.Cleanup(func() { killID(id) })
 	done, stop, err = Watch(id)
 	require.NoError(t, err)
 	defer stop()
