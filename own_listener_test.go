@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
 
@@ -34,42 +35,45 @@ func hasEnded(t *testing.T, c net.Conn) {
 // TestWhoWasWelcomedIsAccepted also when the daemon began to leave between the two.
 func TestWhoWasWelcomedIsAccepted(t *testing.T) {
 	t.Parallel()
-	l := newOwnListener("/s", true)
-	require.Equal(t, "/s", l.Addr().String())
-	first := arrive(t, l)
-	require.NoError(t, l.expect())
-	l.leave()
-	require.ErrorIs(t, l.expect(), errLeaving)
-	type accepted struct {
-		c   net.Conn
-		err error
-	}
-	got := make(chan accepted)
-	go func() {
-		for {
-			c, err := l.Accept()
-			got <- accepted{c, err}
-			if err != nil {
-				return
-			}
+	synctest.Test(t, func(t *testing.T) {
+		l := newOwnListener("/s", true)
+		require.Equal(t, "/s", l.Addr().String())
+		first := arrive(t, l)
+		require.NoError(t, l.expect())
+		l.leave()
+		require.ErrorIs(t, l.expect(), errLeaving)
+		type accepted struct {
+			c   net.Conn
+			err error
 		}
-	}()
-	one := <-got
-	require.NoError(t, one.err)
-	select {
-	case a := <-got:
-		t.Fatalf("one more is coming, and Accept said %v", a.err)
-	default:
-	}
-	second := add(l)
-	two := <-got
-	require.NoError(t, two.err)
-	require.Equal(t, net.ErrClosed, (<-got).err)
-	require.NoError(t, one.c.Close())
-	require.NoError(t, two.c.Close())
-	hasEnded(t, first)
-	hasEnded(t, second)
-	l.finish(t.Context()) // returns: nothing is left
+		got := make(chan accepted)
+		go func() {
+			for {
+				c, err := l.Accept()
+				got <- accepted{c, err}
+				if err != nil {
+					return
+				}
+			}
+		}()
+		one := <-got
+		require.NoError(t, one.err)
+		synctest.Wait()
+		select {
+		case a := <-got:
+			t.Fatalf("one more is coming, and Accept said %v", a.err)
+		default:
+		}
+		second := add(l)
+		two := <-got
+		require.NoError(t, two.err)
+		require.Equal(t, net.ErrClosed, (<-got).err)
+		require.NoError(t, one.c.Close())
+		require.NoError(t, two.c.Close())
+		hasEnded(t, first)
+		hasEnded(t, second)
+		l.finish(t.Context()) // returns: nothing is left
+	})
 }
 
 // TestOneThatDidNotComeIsNotWaitedFor: its client went while it was welcomed.
@@ -104,30 +108,33 @@ func TestClosedListenerClosesWhoWaits(t *testing.T) {
 // TestGraceEnds with everything closed, and with nobody let in afterwards.
 func TestGraceEnds(t *testing.T) {
 	t.Parallel()
-	l := newOwnListener("/s", true)
-	l.begin() // Accept is run, and does not return
-	open := arrive(t, l)
-	c, err := l.Accept()
-	require.NoError(t, err)
-	waiting := arrive(t, l)
-	require.NoError(t, l.expect())
-	l.leave()
-	ctx, cancel := context.WithCancel(t.Context())
-	finished := make(chan struct{})
-	go func() {
-		defer close(finished)
-		l.finish(ctx)
-	}()
-	select {
-	case <-finished:
-		t.Fatal("the grace is not over")
-	default:
-	}
-	cancel()
-	<-finished
-	hasEnded(t, open)
-	hasEnded(t, waiting)
-	hasEnded(t, add(l))
-	require.ErrorIs(t, c.(interface{ CloseWrite() error }).CloseWrite(), errors.ErrUnsupported)
-	l.end()
+	synctest.Test(t, func(t *testing.T) {
+		l := newOwnListener("/s", true)
+		l.begin() // Accept is run, and does not return
+		open := arrive(t, l)
+		c, err := l.Accept()
+		require.NoError(t, err)
+		waiting := arrive(t, l)
+		require.NoError(t, l.expect())
+		l.leave()
+		ctx, cancel := context.WithCancel(t.Context())
+		finished := make(chan struct{})
+		go func() {
+			defer close(finished)
+			l.finish(ctx)
+		}()
+		synctest.Wait()
+		select {
+		case <-finished:
+			t.Fatal("the grace is not over")
+		default:
+		}
+		cancel()
+		<-finished
+		hasEnded(t, open)
+		hasEnded(t, waiting)
+		hasEnded(t, add(l))
+		require.ErrorIs(t, c.(interface{ CloseWrite() error }).CloseWrite(), errors.ErrUnsupported)
+		l.end()
+	})
 }

@@ -26,6 +26,10 @@ func (d slowStore) Delete(string) error {
 // name made, before all its files are gone: they would be those of the next one.
 func TestRemovedOrStarted(t *testing.T) {
 	s := testSupervisor(t)
+	synctest.Test(t, func(t *testing.T) { removedOrStarted(t, s) })
+}
+
+func removedOrStarted(t *testing.T, s *Supervisor) {
 	store := slowStore{begun: make(chan struct{}), end: make(chan struct{})}
 	s.o.Store = store
 	v := s.with(map[string][]string{"web": nil}).all["web"]
@@ -52,6 +56,7 @@ func TestRemovedOrStarted(t *testing.T) {
 		}
 		next <- v
 	}()
+	synctest.Wait()
 	select {
 	case <-next:
 		t.Error("it was made before the other one was gone")
