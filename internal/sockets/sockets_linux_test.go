@@ -7,8 +7,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/hobworks/hob/internal/process"
 )
 
 func TestMain(m *testing.M) {
@@ -153,6 +157,16 @@ func TestOwnFindsWhereAProcessListens(t *testing.T) {
 	require.Empty(t, none)
 }
 
+// untilLaterThan waits until a process that starts now starts later than that one, which the kernel tells in ticks of the clock.
+func untilLaterThan(t *testing.T, pid int) {
+	t.Helper()
+	info, err := process.Stat(pid)
+	require.NoError(t, err)
+	for now := (unix.Timespec{}); uint64(now.Nano()/int64(10*time.Millisecond)) <= info.Start; time.Sleep(time.Millisecond) {
+		require.NoError(t, unix.ClockGettime(unix.CLOCK_BOOTTIME, &now))
+	}
+}
+
 // TestHoldersBeginsWithWhoHasItLongest: who has inherited a socket comes after who made it.
 func TestHoldersBeginsWithWhoHasItLongest(t *testing.T) {
 	l := listen(t, "tcp", "127.0.0.1:0")
@@ -173,9 +187,10 @@ func TestHoldersBeginsWithWhoHasItLongest(t *testing.T) {
 			stdin.Close()
 			require.NoError(t, cmd.Wait())
 		}()
-		_, err = stdout.Read(make([]byte, 100)) // it runs, so the next one starts later
+		_, err = stdout.Read(make([]byte, 100)) // it runs
 		require.NoError(t, err)
 		want = append(want, cmd.Process.Pid)
+		untilLaterThan(t, cmd.Process.Pid)
 	}
 	found, err := Listeners(l.Addr().String())
 	require.NoError(t, err)
