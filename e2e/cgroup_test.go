@@ -123,7 +123,7 @@ func TestFrozenDaemon(t *testing.T) {
 				e := w.failure(124, "daemon", "restart", "--force", next)
 				require.Equal(t, "timeout", e.Code)
 				require.Contains(t, e.Message, fmt.Sprintf("(pid %d): no end in time", pid))
-				require.Equal(t, []int{pid}, openers(w.inst().LockPath()), "nobody else has the lock")
+				w.lockedOnlyBy(pid)
 			}
 			g.set(c.file, c.off)
 			require.NotEqual(t, pid, w.back(pid))

@@ -165,7 +165,7 @@ func TestLockFileRemoved(t *testing.T) {
 			require.Zero(t, r.code, "client %d: %s%s\nlog: %s", i, r.stdout, r.stderr, w.daemonLog())
 		}
 		require.Equal(t, pid, w.pid(), "log: %s", w.daemonLog())
-		require.Equal(t, []int{pid}, openers(w.inst().LockPath()))
+		w.lockedOnlyBy(pid)
 	}
 	require.Equal(t, 1, w.starts())
 	had := len(w.settledDescriptors(pid))
@@ -200,7 +200,7 @@ func TestWholeStateMoved(t *testing.T) {
 		w.eventually(what, func() bool { return w.hob("daemon", "ping", "--no-spawn", next).code == 0 })
 		require.Equal(t, pid, w.pid(), w.daemonLog())
 		require.Equal(t, service, w.doc(0, "ps", "web").Service.Pid)
-		require.Equal(t, []int{pid}, openers(w.inst().LockPath()))
+		w.lockedOnlyBy(pid)
 		dir, err := os.Open(state)
 		require.NoError(t, err)
 		defer dir.Close()

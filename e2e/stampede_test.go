@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -44,21 +45,31 @@ func (w *world) startAtOnce(n int, call func(i int) *exec.Cmd) (wait func() []re
 	w.t.Helper()
 	cmds := make([]*exec.Cmd, n)
 	outs := make([][2]bytes.Buffer, n)
+	var wg sync.WaitGroup
+	killAll := func() {
+		for _, cmd := range cmds {
+			if cmd != nil && cmd.Process != nil {
+				_ = cmd.Process.Kill()
+			}
+		}
+	}
+	w.t.Cleanup(func() { killAll(); wg.Wait() })
+	results := make([]result, n)
 	for i := range cmds {
 		cmds[i] = call(i)
 		cmds[i].Stdout, cmds[i].Stderr = &outs[i][0], &outs[i][1]
+		cmds[i].WaitDelay = patience / 2
 		require.NoError(w.t, cmds[i].Start())
-	}
-	results := make([]result, n)
-	var wg sync.WaitGroup
-	for i, cmd := range cmds {
 		wg.Go(func() {
-			_ = cmd.Wait()
-			results[i] = result{stdout: outs[i][0].String(), stderr: outs[i][1].String(), code: cmd.ProcessState.ExitCode()}
+			_ = cmds[i].Wait()
+			results[i] = result{stdout: outs[i][0].String(), stderr: outs[i][1].String(), code: cmds[i].ProcessState.ExitCode()}
 		})
 	}
 	return func() []result {
+		w.t.Helper()
+		timer := time.AfterFunc(2*patience, killAll)
 		wg.Wait()
+		require.True(w.t, timer.Stop(), "calls of hob hung: %+v\nlog: %s", results, w.daemonLog())
 		return results
 	}
 }

@@ -107,7 +107,9 @@ func (w *world) oldDaemon(name string) (asked chan string) {
 	l, err := net.Listen("unix", inst.Path(instance.SocketName))
 	require.NoError(w.t, err)
 	require.NoError(w.t, os.Chmod(inst.Path(instance.SocketName), 0o600))
-	w.t.Cleanup(func() { l.Close(); lock.Close() })
+	// A child between its fork and its exec would have the lock a little longer.
+	unlock := func() { _ = unforked(lock.Close) }
+	w.t.Cleanup(func() { l.Close(); unlock() })
 	answers := map[string]string{}
 	for _, e := range w.session(name, os.Getpid()) {
 		answers[methodOf(w.t, e.request)] = e.answer
@@ -133,7 +135,7 @@ func (w *world) oldDaemon(name string) (asked chan string) {
 					if method == "hob.retire" {
 						_ = os.Remove(inst.Path(instance.SocketName))
 						l.Close()
-						lock.Close()
+						unlock()
 						return
 					}
 				}

@@ -107,17 +107,15 @@ func (w *world) hob(args ...string) result {
 // make it hang; that is a failure, too.
 func (w *world) run(cmd *exec.Cmd) result {
 	w.t.Helper()
-	return w.begin(cmd)()
+	return w.launch(cmd).end()
 }
 
-// begin starts a command; end, which another goroutine may call, is the rest of run.
+// begin starts a command, which is killed at the end of the test if it has not ended; end, which another goroutine may call, is the rest of run.
 func (w *world) begin(cmd *exec.Cmd) (end func() result) {
 	w.t.Helper()
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	start := time.Now()
-	require.NoError(w.t, cmd.Start())
-	return func() result { return w.finish(cmd, &stdout, &stderr, start) }
+	c := w.launch(cmd)
+	w.t.Cleanup(func() { _ = cmd.Process.Kill(); <-c.ended })
+	return c.end
 }
 
 // background begins a call of hob and gives the result when it comes.
@@ -129,11 +127,37 @@ func (w *world) background(args ...string) <-chan result {
 	return c
 }
 
-func (w *world) finish(cmd *exec.Cmd, stdout, stderr *bytes.Buffer, start time.Time) result {
+// launched is a command that somebody waits for.
+type launched struct {
+	w              *world
+	cmd            *exec.Cmd
+	stdout, stderr bytes.Buffer
+	ended          chan struct{}
+	err            error // of the wait
+	took           time.Duration
+}
+
+func (w *world) launch(cmd *exec.Cmd) *launched {
+	w.t.Helper()
+	c := &launched{w: w, cmd: cmd, ended: make(chan struct{})}
+	cmd.Stdout, cmd.Stderr = &c.stdout, &c.stderr
+	cmd.WaitDelay = patience / 2 // for what has kept its output open
+	start := time.Now()
+	require.NoError(w.t, cmd.Start())
+	go func() {
+		c.err = cmd.Wait()
+		c.took = time.Since(start)
+		close(c.ended)
+	}()
+	return c
+}
+
+func (c *launched) end() result {
+	w, cmd := c.w, c.cmd
 	w.t.Helper()
 	timer := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
-	err := cmd.Wait()
-	r := result{stdout: stdout.String(), stderr: stderr.String(), took: time.Since(start), code: cmd.ProcessState.ExitCode()}
+	<-c.ended
+	r := result{stdout: c.stdout.String(), stderr: c.stderr.String(), took: c.took, code: cmd.ProcessState.ExitCode()}
 	if !timer.Stop() {
 		w.t.Fatalf("%v hung\nstdout: %s\nstderr: %s\nlog: %s", cmd.Args, r.stdout, r.stderr, w.daemonLog())
 	}
@@ -141,8 +165,8 @@ func (w *world) finish(cmd *exec.Cmd, stdout, stderr *bytes.Buffer, start time.T
 		r.signal = ws.Signal()
 	}
 	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
-		w.t.Fatalf("%v: %v", cmd.Args, err)
+	if c.err != nil && !errors.As(c.err, &exit) {
+		w.t.Fatalf("%v: %v", cmd.Args, c.err)
 	}
 	return r
 }
@@ -296,23 +320,43 @@ func (w *world) sentries() []int {
 	return pids
 }
 
-// lockedBy waits until so many processes have the lock: a child of hobd or of a test that has just looked there has it open, too, between its fork
-// and its exec.
+// lockedBy waits until so many processes have the lock: a child of hobd has it open, too, between its fork and its exec.
 func (w *world) lockedBy(n int) {
 	w.t.Helper()
 	path := w.inst().LockPath()
 	w.eventually(fmt.Sprintf("%d processes have the lock", n), func() bool { return len(openers(path)) == n })
 }
 
+// lockedOnlyBy waits until that process has the lock, and nobody else.
+func (w *world) lockedOnlyBy(pid int) {
+	w.t.Helper()
+	path := w.inst().LockPath()
+	w.eventually(fmt.Sprintf("only pid %d has the lock", pid), func() bool { return slices.Equal(openers(path), []int{pid}) })
+}
+
 // openers are the processes that have the file open.
 func openers(path string) []int {
 	var pids []int
 	for _, pid := range processes() {
-		if pid != os.Getpid() && hasOpen(pid, path) {
+		// One that was a child about to be executed may have been so until just now.
+		if pid != os.Getpid() && hasOpen(pid, path) && !unexecuted(pid) && hasOpen(pid, path) {
 			pids = append(pids, pid)
 		}
 	}
 	return pids
+}
+
+// unexecuted reports that a process is a child of this one between its fork and its exec: it has all that is open here, and whoever killed it would
+// have the call fail that another test makes.
+func unexecuted(pid int) bool {
+	info, err := process.Stat(pid)
+	if err != nil || info.PPid != os.Getpid() {
+		return false
+	}
+	self, _ := os.Readlink("/proc/self/exe")
+	exe, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+	env, _ := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+	return exe == self && !bytes.Contains(env, []byte("HOB_E2E_HELPER=")) // a helper is executed
 }
 
 // processes are the numbers of all, the dead included.
@@ -350,17 +394,19 @@ func hasOpen(pid int, path string) bool {
 
 // endMarked ends every process that carries a mark of the instance.
 func endMarked(t *testing.T, id string) {
-	for range 1000 {
+	for deadline := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
 		found, err := process.FindMarked(id + "/")
-		if err != nil || len(found) == 0 {
+		if err == nil && len(found) == 0 {
 			return
 		}
 		for _, m := range found {
 			_ = syscall.Kill(m.Pid, syscall.SIGKILL)
 		}
-		time.Sleep(2 * time.Millisecond)
+		if time.Now().After(deadline) {
+			t.Errorf("processes of instance %s can't be ended: %v, %v", id, found, err)
+			return
+		}
 	}
-	t.Errorf("processes of instance %s can't be ended", id)
 }
 
 // children are the processes whose parent has that pid.
