@@ -281,6 +281,7 @@ func TestSIGHUPLeavesStoppedServicesStopped(t *testing.T) {
 // requireNoProcess fails when the process still runs.
 func (w *world) requireNoProcess(pid int) {
 	w.t.Helper()
+	require.Positive(w.t, pid)
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err == nil {
 		require.Contains(w.t, string(stat), ") Z ")
@@ -360,14 +361,16 @@ func TestReadinessAcrossTheDaemonsDeath(t *testing.T) {
 func TestNotReadyInTime(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.toml("[services.web]\nrun = ['sh', '-c', 'echo my last words; exec sleep 1000']\nready = { log = 'never', timeout = '3s' }\nrestart = 'no'\n")
-	r := w.hob("up")
+	w.toml("[services.web]\nrun = ['sh', '-c', 'echo my last words; exec sleep 1000']\nready = { log = 'never', timeout = '15s' }\nrestart = 'no'\n")
+	up := w.background("up")
+	pid := 0
+	w.eventually("it has been started", func() bool { pid = w.list()["web"].Pid; return pid != 0 })
+	r := <-up
 	require.Equal(t, 1, r.code)
 	require.Regexp(t, `(?m)^ +my last words$`, r.stderr)
 	require.Regexp(t, `service "web": .*never`, r.stderr)
-	s := w.doc(0, "ps", "web").Service
-	require.Equal(t, "failed", s.State)
-	w.requireNoProcess(s.Pid)
+	require.Equal(t, "failed", w.doc(0, "ps", "web").Service.State)
+	w.requireNoProcess(pid)
 	require.Empty(t, w.marked("web"))
 	require.Equal(t, 3, w.hob("wait", "web").code)
 }
@@ -376,7 +379,7 @@ func TestNotReadyInTime(t *testing.T) {
 func TestNotReadyAcrossTheDaemonsDeath(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.toml("[services.web]\nrun = ['sh', '-c', " + strconv.Quote("echo run >>runs; "+dallying) + "]\nready = { log = 'never', timeout = '1s' }\nrestart = 'no'\nstop.timeout = '10m'\n")
+	w.toml("[services.web]\nrun = ['sh', '-c', " + strconv.Quote("echo run >>runs; "+dallying) + "]\nready = { log = 'never', timeout = '15s' }\nrestart = 'no'\nstop.timeout = '10m'\n")
 	w.ok("up", "--no-wait")
 	w.eventually("it is given up", func() bool { return w.list()["web"].State == "stopping" })
 	pid := w.list()["web"].Pid
@@ -514,9 +517,10 @@ func TestLogsAreRotated(t *testing.T) {
 func TestProcfile(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	taken, err := net.Listen("tcp", ":5100")
-	if err == nil { // else somebody else has it, which is as good
+	first := 5100
+	if taken, err := net.Listen("tcp", ":5100"); err == nil { // else somebody else has it, perhaps for a moment only
 		defer taken.Close()
+		first++
 	}
 	procfile := filepath.Join(w.project, "Procfile")
 	require.NoError(t, os.WriteFile(procfile, []byte("# two\nweb: echo port $PORT; exec sleep 1000\nworker:echo port $PORT; exec sleep 1000\n"), 0o644))
@@ -527,7 +531,7 @@ func TestProcfile(t *testing.T) {
 		ports[name] = strings.TrimSpace(strings.TrimPrefix(w.ok("logs", name).stdout, "port "))
 		n, err := strconv.Atoi(ports[name])
 		require.NoError(t, err)
-		require.Greater(t, n, 5100)
+		require.GreaterOrEqual(t, n, first)
 		require.Equal(t, "Procfile", w.list()[name].Source)
 	}
 	require.NotEqual(t, ports["web"], ports["worker"])
