@@ -5,9 +5,11 @@ package e2e
 import (
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -27,7 +29,7 @@ func TestAnEarlierRunIsNoAnswer(t *testing.T) {
 	w.env = nil
 
 	script := filepath.Join(w.project, "script")
-	require.NoError(t, os.WriteFile(script, []byte("#!/bin/sh\necho yesterday\n"), 0o700))
+	require.NoError(t, writeProgram(script, []byte("#!/bin/sh\necho yesterday\n")))
 	w.toml("[services]\nweb = { run = './script', restart = 'no' }\n")
 	w.ok("up")
 	w.ok("wait", "web", "--for", "exit")
@@ -118,15 +120,23 @@ func TestALostLeaseIsTold(t *testing.T) {
 	w := newWorld(t)
 	w.env = []string{"HOB_DAEMON=" + filepath.Join(w.home, "hobd")}
 	require.NoError(t, os.Symlink(filepath.Join(bin, "hobd"), filepath.Join(w.home, "hobd")))
-	w.toml("[daemon]\nidle_exit = '1h'\n[services]\nweb = { run = 'true', restart = 'no' }\n")
-	w.ok("up")
+	addr := freePort(t)
+	w.serve(strconv.Quote(addr), "50ms", "[daemon]\nidle_exit = '1h'")
 	f := w.follow("hold", "--", "sh", "-c", "echo runs; until [ -e go ]; do sleep 0.02; done; exit 7")
 	f.until("^runs$")
 	require.NoError(t, os.Remove(filepath.Join(w.home, "hobd")))
 	w.ok("daemon", "stop")
 	w.eventually("it is told", func() bool { return strings.Contains(f.stderr.String(), "not held any more") })
 	require.NoError(t, os.Symlink(filepath.Join(bin, "hobd"), filepath.Join(w.home, "hobd")))
-	w.eventually("there is a lease again", func() bool { return w.hob("daemon", "status").code == 0 })
+	w.eventually("it has started another hobd", func() bool { return w.hob("daemon", "status").code == 0 })
+	w.ok("up")
+	w.eventually("there is a lease again", func() bool { // else it would have been stopped many times
+		pid, err := ask("tcp", addr, "x")
+		for began := time.Now(); err == nil && running(pid) && time.Since(began) < 1500*time.Millisecond; {
+			time.Sleep(5 * time.Millisecond)
+		}
+		return err == nil && running(pid)
+	})
 	w.touch("go")
 	require.Equal(t, 7, f.wait())
 }

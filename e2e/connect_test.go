@@ -190,7 +190,8 @@ type person struct {
 	cmd  *exec.Cmd
 	tty  *tty.Terminal
 	view *tty.Attachment
-	seen string
+	seen string        // since what was waited for last
+	all  string        // from the beginning
 	done chan struct{} // closed when hob has ended
 }
 
@@ -235,6 +236,7 @@ func (p *person) sees(text string) {
 		case data, open := <-p.view.C():
 			require.True(p.t, open, "seen: %q, waiting for %q", p.seen, text)
 			p.seen += string(data)
+			p.all += string(data)
 		case <-late:
 			require.Fail(p.t, "it never came", "seen: %q, waiting for %q", p.seen, text)
 		}
@@ -257,6 +259,23 @@ func (p *person) leaves(code int) {
 		require.Fail(p.t, "hob does not leave", "seen: %q", p.seen)
 	}
 	require.Equal(p.t, code, p.cmd.ProcessState.ExitCode())
+}
+
+// everything is all that was shown, of a hob that has left.
+func (p *person) everything() string {
+	p.t.Helper()
+	late := time.After(patience)
+	for {
+		select {
+		case data, open := <-p.view.C():
+			if !open {
+				return p.all
+			}
+			p.all += string(data)
+		case <-late:
+			require.Fail(p.t, "somebody still has the terminal", "seen: %q", p.all)
+		}
+	}
 }
 
 // TestAttach: what is typed reaches the service, what it writes is seen and is in its log, with plain line ends; the size is that of the
