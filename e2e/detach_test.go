@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -194,9 +196,13 @@ func TestCtrlCOfTheCaller(t *testing.T) {
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
-	buf := make([]byte, 6)
-	_, err = out.Read(buf)
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	late := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
+	defer late.Stop()
+	buf := make([]byte, len("hello\n"))
+	_, err = io.ReadFull(out, buf)
 	require.NoError(t, err)
+	require.Equal(t, "hello\n", string(buf))
 	require.NoError(t, syscall.Kill(-cmd.Process.Pid, syscall.SIGINT))
 	require.NoError(t, cmd.Wait(), "Ctrl-C only ends the view")
 	require.Equal(t, "running", w.doc(0, "ps", "web").Service.State)

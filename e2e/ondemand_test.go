@@ -515,6 +515,7 @@ func TestALeaseKeepsItUp(t *testing.T) {
 	holder := w.command("--help")
 	holder.Args, holder.Path = []string{"sleep", "1000"}, "/bin/sleep"
 	require.NoError(t, holder.Start())
+	t.Cleanup(func() { _ = holder.Process.Kill(); _ = holder.Wait() })
 	w.ok("hold", "web", "--pid", strconv.Itoa(holder.Process.Pid))
 	stays("a process that holds it")
 	require.NoError(t, holder.Process.Kill())

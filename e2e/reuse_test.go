@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -30,18 +31,25 @@ func inPidNamespace(t *testing.T) bool {
 	if os.Getenv(insideVar) != "" {
 		return true
 	}
-	unshare := []string{"unshare", "-rpf", "--mount-proc"}
+	unshare := []string{"unshare", "-rpf", "--kill-child", "--mount-proc"}
 	if os.Geteuid() == 0 {
-		unshare = []string{"unshare", "-pf", "--mount-proc"}
+		unshare = []string{"unshare", "-pf", "--kill-child", "--mount-proc"}
 	}
 	if out, err := exec.Command(unshare[0], append(unshare[1:], "sh", "-c", "echo 1000 >/proc/sys/kernel/ns_last_pid")...).CombinedOutput(); err != nil {
 		t.Skipf("no pid can be chosen here: %v: %s", err, out)
 	}
 	self, err := os.Executable()
 	require.NoError(t, err)
+	limit := time.Hour
+	if end, ok := t.Deadline(); ok { // in there it ends first, and says where it was
+		limit = max(time.Until(end)-patience, patience)
+	}
 	cmd := exec.Command(unshare[0], append(unshare[1:], "sh", "-c", `"$@"; exit $?`, "sh", self, "-test.run=^"+t.Name()+"$", "-test.v",
-		fmt.Sprintf("-test.short=%v", testing.Short()), "-test.timeout=60m")...)
+		fmt.Sprintf("-test.short=%v", testing.Short()), fmt.Sprintf("-test.timeout=%v", limit))...)
 	cmd.Env = append(os.Environ(), insideVar+"="+bin)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // and with it all in there
+	runtime.LockOSThread()                                             // whose end would be the parent's, prctl(2)
+	defer runtime.UnlockOSThread()
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	for _, line := range regexp.MustCompile(`(?m)^ +\w+_test\.go:\d+: (.*)$`).FindAllSubmatch(out, -1) {

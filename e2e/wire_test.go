@@ -164,6 +164,12 @@ func TestSilentConnections(t *testing.T) {
 	}
 	before := descriptors()
 	conns := make([]net.Conn, 0, n)
+	closeAll := func() {
+		for _, c := range conns {
+			c.Close()
+		}
+	}
+	t.Cleanup(closeAll)
 	for len(conns) < n {
 		c, err := net.Dial("unix", w.inst().Path(instance.SocketName))
 		require.NoError(t, err)
@@ -172,9 +178,7 @@ func TestSilentConnections(t *testing.T) {
 			w.ok("daemon", "ping", next)
 		}
 	}
-	for _, c := range conns {
-		c.Close()
-	}
+	closeAll()
 	w.eventually("descriptors come back", func() bool { return descriptors() <= before+2 })
 	require.EqualValues(t, 1, w.attempts())
 }
