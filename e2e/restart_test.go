@@ -303,8 +303,9 @@ func TestASocketIsEnough(t *testing.T) {
 func TestTheRestOfARunIsEndedAside(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t).as(1)
-	w.toml("[services.web]\nrun = ['sh', '-c', " + strconv.Quote("(trap '' TERM; while :; do sleep 0.05; done) & sleep 0.4; exit 1") + "]\nstop.timeout = '10m'\n")
+	w.toml("[services.web]\nrun = ['sh', '-c', " + strconv.Quote("(trap '' TERM; while :; do sleep 0.05; done) & until [ -e crash ]; do sleep 0.02; done; exit 1") + "]\nstop.timeout = '10m'\n")
 	w.ok("up")
+	w.touch("crash")
 	w.eventually("the rest is being ended", func() bool { return w.list()["web"].State == "stopping" })
 	w.as(2).ok("daemon", "upgrade")
 	require.Equal(t, "stopping", w.list()["web"].State)
