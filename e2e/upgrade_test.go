@@ -442,7 +442,10 @@ func TestSessionsOutliveAnUpgrade(t *testing.T) {
 	require.NoError(t, err)
 	defer conn.Close()
 	lease := make(chan error, 1) // of a client that does not ask again, as hob hold does
-	go func() { _, err := api.ServiceHold.Call(t.Context(), conn, api.HoldParams{Names: []string{"web"}}); lease <- err }()
+	go func() {
+		_, err := api.ServiceHold.Call(t.Context(), conn, api.HoldParams{Names: []string{"web"}})
+		lease <- err
+	}()
 	kept := w.pid()
 	for i := range 5 {
 		w.as(2 + i%2)
