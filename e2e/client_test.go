@@ -126,7 +126,7 @@ func TestALostLeaseIsTold(t *testing.T) {
 	require.NoError(t, os.Symlink(filepath.Join(bin, "hobd"), filepath.Join(w.home, "hobd")))
 	addr := freePort(t)
 	w.serve(strconv.Quote(addr), "50ms", "[daemon]\nidle_exit = '1h'")
-	f := w.follow("hold", "--", "sh", "-c", "echo runs; until [ -e go ]; do sleep 0.02; done; exit 7")
+	f := w.follow("hold", "--", "sh", "-c", "echo runs; until [ -e go ] || [ ! -e hob.toml ]; do sleep 0.02; done; exit 7") // it outlives a hob that is killed
 	f.until("^runs$")
 	require.NoError(t, os.Remove(filepath.Join(w.home, "hobd")))
 	w.ok("daemon", "stop")
