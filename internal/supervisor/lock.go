@@ -61,24 +61,19 @@ func (v *svc) endStrays() error {
 }
 
 // lockIsFree reports that nobody has the service's lock, which a process of the run has unless it has closed it.
-func (v *svc) lockIsFree() bool {
-	path := filepath.Join(v.sup.o.Locks, v.name+".lock")
-	fd, err := unix.Open(path, unix.O_RDWR|unix.O_NOFOLLOW|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return false
-	}
-	defer unix.Close(fd)
-	return unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) == nil
-}
+func (v *svc) lockIsFree() bool { return v.tryLock() == nil }
 
 // lockTaken reports that somebody has it for sure.
-func (v *svc) lockTaken() bool {
+func (v *svc) lockTaken() bool { return v.tryLock() == unix.EWOULDBLOCK }
+
+// tryLock takes the lock and lets go of it.
+func (v *svc) tryLock() error {
 	fd, err := unix.Open(filepath.Join(v.sup.o.Locks, v.name+".lock"), unix.O_RDWR|unix.O_NOFOLLOW|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return false
+		return err
 	}
 	defer unix.Close(fd)
-	return unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) == unix.EWOULDBLOCK
+	return unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)
 }
 
 func (v *svc) lockHeld(path string, err error) error {

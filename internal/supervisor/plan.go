@@ -186,8 +186,8 @@ func (v *svc) adjust(ev event) {
 		return // it has begun since the file was compared with it
 	}
 	v.setSpec(spec)
-	if v.st.State == service.Waiting {
-		v.held = true // until lookAgain
+	if ev.spec != nil && v.st.State == service.Waiting {
+		v.held = true // until lookAgain, which follows what the file says, and nothing else
 	}
 	if v.st.State == service.Idle {
 		v.rested()
