@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -37,8 +36,7 @@ type Post struct {
 
 	upgrading bool          // it has said that it becomes another program
 	patience  time.Duration // for that one
-	hung      atomic.Bool   // which did nothing until its time was over
-	over      atomic.Bool   // nothing more is to be heard of hobd
+	hung      bool          // which did nothing until its time was over
 }
 
 // Take takes over the socket that the keeper has put at Descriptor. The error says that there is none, which
@@ -63,13 +61,13 @@ type named struct {
 // Watch blocks until hobd says goodbye or is gone. What it has sent is kept from then on until Close, and unless it said
 // goodbye, whoever comes to the door is given the files.
 func (p *Post) Watch() End {
-	socket := p.socket
-	late := time.AfterFunc(p.patience, func() { p.end(socket) })
-	late.Stop()
-	defer late.Stop()
+	var late time.Time // until when a hobd that becomes another program is to say something; zero: there is no such time
 	for {
+		if !late.IsZero() && !p.hears(late) {
+			late = time.Time{}
+			p.end()
+		}
 		f, fd, err := receive(p.socket)
-		p.over.Store(err != nil || f.op == opGoodbye)
 		if err != nil {
 			p.openDoor()
 			// Whatever it is: nothing will be heard of hobd any more.
@@ -97,7 +95,7 @@ func (p *Post) Watch() End {
 			p.leaves = true
 		case opUpgrade:
 			p.upgrading = true
-			late.Reset(p.patience)
+			late = time.Now().Add(p.patience)
 		case opGoodbye:
 			discard(fd)
 			return Dismissed
@@ -109,20 +107,24 @@ func (p *Post) Watch() End {
 // upgradeTime is what a program that hobd has become may take to adopt what runs.
 const upgradeTime = time.Minute
 
-// readPause is how long what has just been read may take to be understood.
-const readPause = 100 * time.Millisecond
+// hears waits until there is something to read, be it the end; false when there is nothing at that time. What came while this process was stopped is
+// there to be read, too: poll(2) looks once more when its time is over.
+func (p *Post) hears(until time.Time) bool {
+	set := []unix.PollFd{{Fd: int32(p.socket), Events: unix.POLLIN}}
+	for {
+		n, err := unix.Poll(set, int(max(0, time.Until(until).Milliseconds()+1)))
+		if err != unix.EINTR {
+			return err != nil || n > 0 // an error is for who reads
+		}
+	}
+}
 
-// end is for a hobd that has become a program which does nothing. One that has said something since, or is gone, is no such thing: this process may have
-// been stopped all the time.
-func (p *Post) end(socket int) {
-	if p.daemon == nil || unread(socket) {
+// end is for a hobd that has become a program which does nothing.
+func (p *Post) end() {
+	if p.daemon == nil {
 		return
 	}
-	time.Sleep(readPause)
-	if p.over.Load() {
-		return
-	}
-	p.hung.Store(true)
+	p.hung = true
 	_ = p.daemon.Signal(unix.SIGKILL)
 }
 
@@ -134,18 +136,7 @@ func (p *Post) Upgrade() (upgrading, blame bool) {
 	}
 	_, exit := p.Daemon()
 	crashes := []syscall.Signal{unix.SIGSEGV, unix.SIGABRT, unix.SIGBUS, unix.SIGILL, unix.SIGFPE, unix.SIGSYS, unix.SIGTRAP}
-	return true, p.hung.Load() || exit.Known && (exit.Signal == 0 || slices.Contains(crashes, exit.Signal))
-}
-
-// unread reports that something waits to be read, be it the end.
-func unread(socket int) bool {
-	set := []unix.PollFd{{Fd: int32(socket), Events: unix.POLLIN}}
-	for {
-		n, err := unix.Poll(set, 0)
-		if err != unix.EINTR {
-			return err == nil && n > 0
-		}
-	}
+	return true, p.hung || exit.Known && (exit.Signal == 0 || slices.Contains(crashes, exit.Signal))
 }
 
 func (p *Post) drop(n uint32) {
