@@ -37,7 +37,7 @@ const queued = 1024
 // returns, a call of s that takes longer than a second may still be under way, and output is read no more. Nothing is closed.
 func attachTerminal(ctx context.Context, in, out *os.File, s session, output <-chan []byte) (detached bool, err error) {
 	signals := make(chan os.Signal, 16)
-	signal.Notify(signals, heeded(unix.SIGWINCH, unix.SIGCONT, unix.SIGTERM, unix.SIGHUP, unix.SIGINT, unix.SIGQUIT)...)
+	heed(signals, unix.SIGWINCH, unix.SIGCONT, unix.SIGTERM, unix.SIGHUP, unix.SIGINT, unix.SIGQUIT)
 	defer signal.Stop(signals)
 	raw, err := makeRaw(in)
 	if err != nil {
@@ -67,9 +67,11 @@ func attachTerminal(ctx context.Context, in, out *os.File, s session, output <-c
 	return false, err
 }
 
-// heeded are those of the signals that whoever started hob does not want ignored: nohup(1), and the "&" of a shell without job control.
-func heeded(signals ...os.Signal) []os.Signal {
-	return slices.DeleteFunc(signals, signal.Ignored)
+// heed is signal.Notify for those that whoever started hob does not want ignored: nohup(1), and the "&" of a shell without job control.
+func heed(c chan<- os.Signal, signals ...os.Signal) {
+	if signals = slices.DeleteFunc(signals, signal.Ignored); len(signals) > 0 { // none would mean all
+		signal.Notify(c, signals...)
+	}
 }
 
 // attachment is what the goroutines of attachTerminal share.

@@ -70,9 +70,7 @@ func (a *app) holdWhile(ctx context.Context, names, cmd []string) error {
 	once := sync.OnceFunc(func() { close(held) })
 	go func() { failed <- a.keepHeld(lease, names, once) }()
 	sig := make(chan os.Signal, 4)
-	if all := heeded(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP); len(all) > 0 { // none would mean all
-		signal.Notify(sig, all...)
-	}
+	heed(sig, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer signal.Stop(sig)
 	select {
 	case <-held:

@@ -240,14 +240,15 @@ func (v *logView) showPast() error {
 			number++
 		}
 		s.ready, s.inside = false, line.Partial
-		for _, line := range s.grep.add(line) {
-			if v.lines > 0 {
-				last.add(kept{s.name, line, number})
-			} else if v.lines < 0 {
-				if err := v.printer.print(s.name, line); err != nil {
-					return err
-				}
+		line, ok := s.grep.add(line)
+		switch {
+		case !ok:
+		case v.lines < 0:
+			if err := v.printer.print(s.name, line); err != nil {
+				return err
 			}
+		case v.lines > 0:
+			last.add(kept{s.name, line, number})
 		}
 	}
 	for _, k := range last.parts {

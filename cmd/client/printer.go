@@ -157,10 +157,12 @@ func (p *printer) follow(ctx context.Context, name string, r *servicelog.Reader,
 		if err != nil {
 			return err
 		}
-		for _, line := range g.add(line) {
-			if err := p.print(name, line); err != nil {
-				return err
-			}
+		line, ok := g.add(line)
+		if !ok {
+			continue
+		}
+		if err := p.print(name, line); err != nil {
+			return err
 		}
 	}
 }

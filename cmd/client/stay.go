@@ -28,9 +28,7 @@ func (a *app) stay(ctx context.Context, r api.RunResult) error {
 		a.say("%s: already %s", name, outcome(r.Service))
 	}
 	sig := make(chan os.Signal, 4)
-	if all := heeded(syscall.SIGINT, syscall.SIGTERM); len(all) > 0 { // none would mean all
-		signal.Notify(sig, all...)
-	}
+	heed(sig, syscall.SIGINT, syscall.SIGTERM)
 	defer signal.Stop(sig)
 	go a.passOn(ctx, name, sig, giveUp)
 
