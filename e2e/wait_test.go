@@ -182,6 +182,7 @@ func TestRunWaitWhenSomebodyElseStops(t *testing.T) {
 			w := newWorld(t)
 			f := w.follow("run", "--wait", "job", "--", "sh", "-c", `echo up; exec sleep 1000`)
 			f.until(`^up$`)
+			w.eventually("its end is waited for", func() bool { return w.doc(0, "daemon", "status").Daemon.Connections >= 2 })
 			w.ok(strings.Fields(stop)...)
 			require.Equal(t, 128+int(syscall.SIGTERM), f.wait(), f.stderr.String())
 			require.Equal(t, "up\n", f.text())

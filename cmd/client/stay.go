@@ -235,6 +235,9 @@ func (a *app) awaitExit(ctx context.Context, name string) (api.Service, error) {
 	dial := a.contact
 	for {
 		s, err := a.waitExit(ctx, dial, name)
+		if isCode(err, api.CodeNoSuchService) { // somebody was quicker than this call
+			return s, forgotten(name)
+		}
 		nobody := isAbsent(err)
 		if !nobody && !isCode(err, codeLost) && !isCode(err, api.CodeDraining) {
 			return s, err
@@ -272,6 +275,11 @@ func (a *app) waitExit(ctx context.Context, dial dialer, name string) (s api.Ser
 	return s, err
 }
 
+// forgotten is for a service whose end nobody can tell any more.
+func forgotten(name string) error {
+	return &hob.Error{Code: api.CodeFailed, Message: fmt.Sprintf("service %q was stopped and forgotten", name)}
+}
+
 // ended looks on disk whether the service has ended.
 func (a *app) ended(name string) (bool, api.Service, error) {
 	_, disk, err := a.disk()
@@ -280,7 +288,7 @@ func (a *app) ended(name string) (bool, api.Service, error) {
 	}
 	found, err := pick(disk, []string{name})
 	if err != nil {
-		return true, api.Service{}, &hob.Error{Code: api.CodeFailed, Message: fmt.Sprintf("service %q was stopped and forgotten", name)}
+		return true, api.Service{}, forgotten(name)
 	}
 	if mayLive(found[0], store.BootID()) {
 		return false, api.Service{}, nil
