@@ -79,27 +79,34 @@ func TestConnectionsAreNoListeners(t *testing.T) {
 	require.Empty(t, found)
 }
 
-func TestHoldersNamesTheProcess(t *testing.T) {
+// child is a process that listens, until the test ends, and inherits files.
+func child(t *testing.T, files ...*os.File) (pid int, addr string) {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), "HOB_SOCKETS_LISTEN=127.0.0.1:0")
+	cmd.ExtraFiles = files
 	stdin, err := cmd.StdinPipe()
 	require.NoError(t, err)
 	stdout, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
-	defer func() {
+	t.Cleanup(func() {
 		stdin.Close()
 		require.NoError(t, cmd.Wait())
-	}()
+	})
 	buf := make([]byte, 100)
 	n, err := stdout.Read(buf)
 	require.NoError(t, err)
-	found, err := Listeners(strings.TrimSpace(string(buf[:n])))
+	return cmd.Process.Pid, strings.TrimSpace(string(buf[:n]))
+}
+
+func TestHoldersNamesTheProcess(t *testing.T) {
+	pid, addr := child(t)
+	found, err := Listeners(addr)
 	require.NoError(t, err)
 	require.Len(t, found, 1)
 	comm, err := os.ReadFile("/proc/self/comm") // it is the same program
 	require.NoError(t, err)
-	require.Equal(t, []Holder{{Pid: cmd.Process.Pid, Command: strings.TrimSpace(string(comm))}}, Holders(found))
+	require.Equal(t, []Holder{{Pid: pid, Command: strings.TrimSpace(string(comm))}}, Holders(found))
 	require.Empty(t, Holders([]Listener{{Inode: 1 << 60}}))
 	require.Empty(t, Holders(nil))
 }
@@ -175,22 +182,9 @@ func TestHoldersBeginsWithWhoHasItLongest(t *testing.T) {
 	defer file.Close()
 	var want []int
 	for range 3 {
-		cmd := exec.Command(os.Args[0])
-		cmd.Env = append(os.Environ(), "HOB_SOCKETS_LISTEN=127.0.0.1:0")
-		cmd.ExtraFiles = []*os.File{file}
-		stdin, err := cmd.StdinPipe()
-		require.NoError(t, err)
-		stdout, err := cmd.StdoutPipe()
-		require.NoError(t, err)
-		require.NoError(t, cmd.Start())
-		defer func() {
-			stdin.Close()
-			require.NoError(t, cmd.Wait())
-		}()
-		_, err = stdout.Read(make([]byte, 100)) // it runs
-		require.NoError(t, err)
-		want = append(want, cmd.Process.Pid)
-		untilLaterThan(t, cmd.Process.Pid)
+		pid, _ := child(t, file)
+		want = append(want, pid)
+		untilLaterThan(t, pid)
 	}
 	found, err := Listeners(l.Addr().String())
 	require.NoError(t, err)
